@@ -1,0 +1,221 @@
+"""Explainer and Explanation: one call for every method, checked on the way in and on the way out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Subject
+from models.naming import Spec
+
+from . import registry
+from .info import Info
+
+STATUSES = ("ok", "degenerate-zero", "degenerate-constant", "non-finite", "failed")
+
+
+class ExplainerError(RuntimeError):
+    """An explainer broke its contract, or cannot explain this network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What an explainer says about a batch of images.
+
+    Attributes:
+        attribution: (N, 1|C, H, W) float32; signed or not as `info.signed` says; in the space of images in [0, 1].
+        targets: (N,) int64, the explained classes.
+        status: per image `ok`, `degenerate-zero`, `degenerate-constant`, `non-finite` or `failed`.
+        info: the card of the explainer.
+        residual: (N,) relative error of the method's own balance (completeness, conservation), None where it has none.
+        counterfactual: (N, C, H, W) in [0, 1] of contrastive explainers, else None.
+        trajectory: images on the way to the counterfactual with requested and achieved probabilities, else None.
+        extra: further tensors or numbers of the method, by name.
+    """
+
+    attribution: Tensor
+    targets: Tensor
+    status: tuple[str, ...]
+    info: Info
+    residual: Tensor | None = None
+    counterfactual: Tensor | None = None
+    trajectory: Any = None
+    extra: dict[str, Any] | None = None
+
+    def map(self, mode: str = "signed") -> Tensor:
+        """The attribution as one map per image, (N, H, W).
+
+        Args:
+            mode: `signed` (channels reduced as the card says), `abs` (its absolute value), `positive` (negative part 0).
+        """
+        if mode not in ("signed", "abs", "positive"):
+            raise ValueError(f"mode is {mode!r}; allowed are 'signed', 'abs', 'positive'")
+        reduced = self.attribution.sum(1) if self.info.channels == "sum" else self.attribution.abs().amax(1)
+        return {"signed": reduced, "abs": reduced.abs(), "positive": reduced.clamp_min(0)}[mode]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What an explainer's function may return instead of a tensor: the attribution and what belongs to it."""
+
+    attribution: Tensor
+    residual: Tensor | None = None
+    counterfactual: Tensor | None = None
+    trajectory: Any = None
+    failed: Tensor | None = None
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A resolved explainer: its display name, its card and its specification."""
+
+    name: str
+    info: Info
+    resolved: Spec
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-able specification with all parameters and versions, for keys of cells."""
+        return _plain(self.resolved)
+
+    def explain(
+        self,
+        subject: Subject | nn.Module,
+        images: Tensor,
+        targets: Tensor | Sequence[int] | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> Explanation:
+        """Explain one class per image.
+
+        Args:
+            subject: a Subject, or a bare module (then images go in as they are).
+            images: (N, C, H, W) float in [0, 1].
+            targets: (N,) classes; None explains the model's own prediction.
+            seed: all randomness of the method comes from it and the image, never from global state.
+            batch_size: at most so many images at once.
+
+        Raises:
+            ExplainerError: wrong shape of the result, changed input, undeclared negative values.
+            UnsupportedOperation: the network has an operation the method has no rule for.
+
+        Example:
+            >>> import explainers, models
+            >>> subject = models.load("fmnist-vgg")
+            >>> images, labels = subject.sample(2, seed=0)
+            >>> explainers.get("saliency").explain(subject, images).map("abs").shape
+            torch.Size([2, 32, 32])
+        """
+        subject = subject if isinstance(subject, Subject) else _wrapped(subject, images)
+        images, targets = _checked_input(subject, images, targets)
+        size = batch_size or len(images)
+        parts = [
+            self._explain_batch(subject, images[start : start + size], targets[start : start + size], seed)
+            for start in range(0, len(images), size)
+        ]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def raw(self, subject: Subject, images: Tensor, targets: Tensor, seed: int) -> Tensor | Partial | Explanation:
+        """Call the explainer's function itself, unchecked (combinators build on it)."""
+        arguments = dict(self.resolved.params)
+        if "seed" in arguments:
+            arguments["relevance_seed"] = arguments.pop("seed")
+        if self.resolved.inner is not None:
+            arguments["inner"] = registry.get(self.resolved.inner)
+        result: Tensor | Partial | Explanation = _function(self.info)(subject, images, targets, seed=seed, **arguments)
+        return result
+
+    def _explain_batch(self, subject: Subject, images: Tensor, targets: Tensor, seed: int) -> Explanation:
+        before = images.clone()
+        made = self.raw(subject, images, targets, seed)
+        if not torch.equal(before, images):
+            raise ExplainerError(f"{self.name} changed the images it was given; an explainer must leave its input alone")
+        return _checked_output(self, made, images, targets)
+
+
+def _function(info: Info) -> Callable[..., Any]:
+    plugin = registry.implementation(info.name)
+    if plugin is not None:
+        return plugin
+    module, _, name = info.implementation.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(f"explainers.{module}"), name)
+    return function
+
+
+def _plain(spec: Spec) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": spec.name, "version": registry.card(spec.name).version, "params": dict(spec.params)}
+    if spec.inner is not None:
+        plain["inner"] = _plain(spec.inner)
+    return plain
+
+
+def _wrapped(module: nn.Module, images: Tensor) -> Subject:
+    from models.adapters import from_tensor
+
+    return from_tensor(module, images)
+
+
+def _checked_input(subject: Subject, images: Tensor, targets: Tensor | Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    if not isinstance(images, Tensor) or images.dim() != 4 or not images.is_floating_point() or len(images) == 0:
+        what = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
+        raise ExplainerError(f"images are {what}; a float tensor (N, C, H, W) in [0, 1] with N >= 1 is needed")
+    images = images.detach().to(subject.device)
+    if targets is None:
+        return images, subject.predict(images)
+    chosen = torch.as_tensor(targets, dtype=torch.int64, device=subject.device)
+    if chosen.shape != (len(images),):
+        raise ExplainerError(f"targets have shape {tuple(chosen.shape)}; one class per image ({len(images)},) is needed")
+    if int(chosen.min()) < 0 or int(chosen.max()) >= subject.num_classes:
+        raise ExplainerError(f"targets span {int(chosen.min())}..{int(chosen.max())}; classes are 0..{subject.num_classes - 1}")
+    return images, chosen
+
+
+def _checked_output(explainer: Explainer, made: Tensor | Partial | Explanation, images: Tensor, targets: Tensor) -> Explanation:
+    if isinstance(made, Explanation):
+        made = Partial(made.attribution, made.residual, made.counterfactual, made.trajectory, extra=made.extra)
+    part = made if isinstance(made, Partial) else Partial(made)
+    values = part.attribution
+    n, channels, height, width = images.shape
+    if not isinstance(values, Tensor) or tuple(values.shape) not in ((n, 1, height, width), (n, channels, height, width)):
+        what = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ExplainerError(f"{explainer.name} returned {what}; ({n}, 1 or {channels}, {height}, {width}) is needed")
+    values = values.detach().to(torch.float32)
+    if not explainer.info.signed and bool((values < 0).any()):
+        raise ExplainerError(f"{explainer.name} is declared unsigned and returned values down to {float(values.min()):.3g}")
+    status = status_of(values)
+    if part.failed is not None:
+        status = tuple("failed" if bad else name for bad, name in zip(part.failed.tolist(), status, strict=True))
+    return Explanation(values, targets, status, explainer.info, part.residual, part.counterfactual, part.trajectory, part.extra)
+
+
+def status_of(values: Tensor) -> tuple[str, ...]:
+    """Per image `ok`, `degenerate-zero`, `degenerate-constant` or `non-finite`; values are (N, ...)."""
+    flat = values.flatten(1)
+    low, high = flat.amin(1), flat.amax(1)
+    finite = torch.isfinite(flat).all(1)
+    return tuple(
+        "non-finite" if not f else "degenerate-zero" if lo == hi == 0 else "degenerate-constant" if lo == hi else "ok"
+        for f, lo, hi in zip(finite.tolist(), low.tolist(), high.tolist(), strict=True)
+    )
+
+
+def _joined(parts: Sequence[Explanation]) -> Explanation:
+    def cat(name: str) -> Tensor | None:
+        tensors = [getattr(part, name) for part in parts]
+        return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
+
+    return replace(
+        parts[0],
+        attribution=torch.cat([part.attribution for part in parts]),
+        targets=torch.cat([part.targets for part in parts]),
+        status=tuple(name for part in parts for name in part.status),
+        residual=cat("residual"),
+        counterfactual=cat("counterfactual"),
+        trajectory=None if parts[0].trajectory is None else [part.trajectory for part in parts],
+    )

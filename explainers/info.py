@@ -1,0 +1,60 @@
+"""What an explainer declares about itself; readable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+GROUPS = (
+    "gradient", "modified-backprop", "cam", "relevance", "perturbation", "surrogate", "combinator", "contrastive",
+    "reference", "plugin",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Info:
+    """The card of an explainer.
+
+    Attributes:
+        name: what users type.
+        summary: one paragraph: what it computes.
+        source: paper, section.
+        equation: the formula in plain text.
+        assumes: what must hold of the network or the image.
+        verdict: what the literature says about its randomisation test.
+        implementation: `module:function`, loaded when first used.
+        group: family, one of GROUPS.
+        signed: values below zero mean something; else every value is >= 0.
+        stochastic: depends on the seed.
+        class_sensitive: can depend on the explained class.
+        channels: how a score reduces colour channels: `sum` or `max-abs`.
+        requires: what of the network it works on: `any`, `relu` (rules at ReLUs), `relevance` (a rule for every
+            operation), `convolution` (a convolutional layer with two spatial axes), `evidence` (planted data).
+        combinator: takes another explainer in parentheses; `inner` is the default one.
+        params: parameters and their defaults.
+        cost: forward-backward passes per image at the defaults.
+        rows: images held in memory at once per explained image.
+        version: raised when its numbers change.
+        origin: where it came from: `built-in`, a file, a package.
+    """
+
+    name: str
+    summary: str
+    source: str = ""
+    equation: str = ""
+    assumes: str = ""
+    verdict: str = ""
+    implementation: str = ""
+    group: str = "plugin"
+    signed: bool = True
+    stochastic: bool = False
+    class_sensitive: bool = True
+    channels: str = "sum"
+    requires: str = "any"
+    combinator: bool = False
+    inner: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    cost: float = 1.0
+    rows: int = 1
+    version: int = 1
+    origin: str = "built-in"

@@ -1,0 +1,184 @@
+"""Subjects from a user's own network: a function in a file or package, a torchvision name, a bare module."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .base import Subject
+from .data import ImageSet
+from .naming import UsageError, near, value_of
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def from_function(text: str, data: ImageSet | None) -> Subject:
+    """The subject or module that `path/to/file.py:function` or `package.module:function` returns.
+
+    Raises:
+        UsageError: the file does not import, has no such function, or the function gives neither module nor Subject.
+    """
+    place, _, name = text.rpartition(":")
+    module = _import(place, text)
+    function = getattr(module, name, None)
+    if not callable(function):
+        allowed = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UsageError(f"model {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}")
+    made = _call(function, text)
+    if isinstance(made, Subject):
+        return checked(made if data is None else _with_data(made, data))
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"model {text!r} returned {type(made).__name__}; return an nn.Module or a models.Subject")
+    return from_module(made, data, name=text, spec={"kind": "function", "name": text})
+
+
+def from_torchvision(text: str, data: ImageSet | None) -> Subject:
+    """A torchvision classifier, for example `torchvision:resnet18?weights=DEFAULT`.
+
+    Without weights the parameters are random, drawn with seed 0.
+    """
+    from torchvision.models import get_model, list_models
+
+    name, _, query = text.removeprefix("torchvision:").partition("?")
+    options = dict(item.partition("=")[::2] for item in query.split("&") if item)
+    if name not in list_models():
+        raise UsageError(f"torchvision has no model {name!r}{near(name, list_models())}")
+    arguments = {key: value_of(value) for key, value in options.items()}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            model = get_model(name, **arguments)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"model {text!r} cannot be built: {error}") from error
+    return from_module(model, data, name=text, mean=IMAGENET_MEAN, std=IMAGENET_STD, spec={"kind": "torchvision", "name": text})
+
+
+def from_module(
+    model: nn.Module,
+    data: ImageSet | None,
+    *,
+    name: str,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
+    output: str = "logits",
+    spec: dict[str, Any] | None = None,
+) -> Subject:
+    """A subject around a module that takes images in [0, 1] (after `mean` and `std`) and gives logits.
+
+    Raises:
+        UsageError: no images, no Conv or Linear layer, wrong output shape, NaN, probabilities instead of logits.
+    """
+    if data is None:
+        from .data import load_data
+
+        data = load_data("fashion-mnist")
+    model = copy.deepcopy(unwrapped(model, name)).eval()
+    return checked(Subject(name, model, data, data, mean, std, output, spec or {"kind": "module", "name": name}))
+
+
+def unwrapped(model: nn.Module, name: str) -> nn.Module:
+    """The plain network inside torch.compile and DataParallel wrappers; TorchScript is refused."""
+    while True:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise UsageError(f"model {name!r} is TorchScript, whose operations cannot be seen; give the nn.Module it was made from")
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def checked(subject: Subject) -> Subject:
+    """The subject, after one forward pass has shown that it can be questioned.
+
+    Raises:
+        UsageError: what is wrong with it and how to mend that.
+    """
+    if next(subject.model.parameters(), None) is None:
+        raise UsageError(f"model {subject.name!r} has no parameters; give a network with at least one nn.Conv or nn.Linear")
+    images = subject.data.load(range(min(8, len(subject.data))))
+    try:
+        logits = subject.predict_logits(images)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise UsageError(
+            f"model {subject.name!r} cannot take images of {subject.data.name} with shape {tuple(images.shape)} "
+            f"(N, C, H, W): {str(error).splitlines()[0]}; give data of the size and channels it was made for"
+        ) from error
+    if logits.dim() != 2 or logits.shape[0] != len(images) or logits.shape[1] < 2:
+        raise UsageError(
+            f"model {subject.name!r} gave an output of shape {tuple(logits.shape)} for {len(images)} images; "
+            "(N, K) logits with K >= 2 classes are needed"
+        )
+    if not torch.isfinite(logits).all():
+        raise UsageError(f"model {subject.name!r} gives NaN or infinite logits; check its weights and preprocessing")
+    if subject.output == "logits" and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(images)), atol=1e-4):
+        raise UsageError(
+            f"model {subject.name!r} ends in softmax (outputs are >= 0 and sum to 1); remove it so that logits come out, "
+            "or return models.Subject(..., output='probability')"
+        )
+    if int(subject.data.labels.max()) >= logits.shape[1]:
+        raise UsageError(
+            f"model {subject.name!r} has {logits.shape[1]} classes and the labels of {subject.data.name} reach "
+            f"{int(subject.data.labels.max())}; give data with labels below {logits.shape[1]}"
+        )
+    _ = subject.stages
+    return subject
+
+
+def _with_data(subject: Subject, data: ImageSet) -> Subject:
+    from dataclasses import replace
+
+    return replace(subject, data=data, reference=data)
+
+
+def _import(place: str, text: str) -> Any:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise UsageError(f"model {text!r}: the file {path} does not exist")
+        name = f"sanity_bench_user_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"model {text!r}: {path} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"model {text!r}: {place} does not import: {type(error).__name__}: {error}") from error
+
+
+def _call(function: Callable[[], Any], text: str) -> Any:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            return function()
+    except Exception as error:
+        hint = ""
+        if "weights_only" in str(error) or "Unpickling" in type(error).__name__:
+            hint = "; weights must be safetensors or load with torch.load(weights_only=True), pickles are refused"
+        raise UsageError(f"model {text!r} failed when called: {type(error).__name__}: {str(error).splitlines()[0]}{hint}") from error
+
+
+def from_tensor(model: nn.Module, images: torch.Tensor) -> Subject:
+    """A subject around a bare module whose data are these images, given to the module as they are."""
+    import numpy as np
+
+    held = images.detach().cpu().float().numpy()
+    shape = (held.shape[1], held.shape[2], held.shape[3])
+    ids = [f"images/{index:05d}" for index in range(len(held))]
+    data = ImageSet("images", np.zeros(len(held), np.int64), ids, ("0",), shape, lambda indices: held[list(indices)])
+    return from_module(model, data, name=type(unwrapped(model, "module")).__name__)

@@ -1,0 +1,163 @@
+"""The Subject: a model under test with its preprocessing, images, class names and ordered stages."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .data import ImageSet
+from .naming import UsageError
+from .seeds import generator
+from .stages import Stage, trace_stages
+
+
+class Pipeline(nn.Module):
+    """Normalisation and model as one module that takes images in [0, 1].
+
+    Attributions are taken through this module, so they live in the space of the image.
+    """
+
+    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float], output: str = "logits") -> None:
+        super().__init__()
+        self.model = model
+        self.output = output
+        self.identity = all(value == 0 for value in mean) and all(value == 1 for value in std)
+        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in [0, 1]; log-probabilities where the model gives probabilities."""
+        x = images if self.identity else (images - self.mean) / self.std
+        y: Tensor = self.model(x)
+        return torch.log(y.clamp_min(1e-30)) if self.output == "probability" else y
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model under test and everything needed to question it.
+
+    Attributes:
+        name: what reports call it.
+        model: the network as the user wrote it, in eval mode; takes normalised images.
+        data: the images to explain.
+        reference: training images (or other fixed images) on which batch-norm statistics are re-estimated.
+        mean, std: per channel normalisation of images in [0, 1].
+        output: `logits` or `probability`.
+        spec: JSON-able description of where it comes from.
+
+    Example:
+        >>> import models
+        >>> subject = models.load("fmnist-vgg")
+        >>> images, labels = subject.sample(4, seed=0)
+        >>> subject.logits(images).shape, subject.stages[0].name
+        (torch.Size([4, 10]), 'fc3')
+    """
+
+    name: str
+    model: nn.Module
+    data: ImageSet
+    reference: ImageSet
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    output: str = "logits"
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class of the data; classes of the model beyond them are numbered."""
+        known = self.data.class_names
+        return known + tuple(str(index) for index in range(len(known), self.num_classes))
+
+    @cached_property
+    def module(self) -> Pipeline:
+        """Normalisation and model as one module on images in [0, 1]."""
+        return Pipeline(self.model, self.mean, self.std, self.output).to(next(self.model.parameters()).device).eval()
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of logits."""
+        return int(self.predict_logits(self.data.load([0])).shape[1])
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Conv/Linear layers with the batch norm that directly follows, output layer first, as executed."""
+        return trace_stages(self.model, self.module, self.data.load([0]).to(self.device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.model.parameters()).device
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Differentiable logits (N, K) of images (N, C, H, W) in [0, 1]."""
+        result: Tensor = self.module(images)
+        return result
+
+    def predict_logits(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        """Logits (N, K) without a graph, in batches."""
+        with torch.no_grad():
+            parts = [self.module(images[i : i + batch_size].to(self.device)) for i in range(0, len(images), batch_size)]
+        return torch.cat(parts)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """The most likely class of each image, (N,) int64."""
+        return self.predict_logits(images).argmax(1)
+
+    def select(self, count: int, seed: int = 0) -> list[int]:
+        """Indices of `count` images, drawn without replacement; a smaller count is a prefix of a larger one."""
+        if not 1 <= count <= len(self.data):
+            raise UsageError(f"{count} images asked for; {self.data.name} has {len(self.data):,}: choose 1 to {len(self.data):,}")
+        order = torch.randperm(len(self.data), generator=generator(seed, "images", self.data.name))
+        return [int(index) for index in order[:count]]
+
+    def sample(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """`count` images (n, C, H, W) float32 in [0, 1] and their labels (n,) int64."""
+        chosen = self.select(count, seed)
+        return self.data.load(chosen), torch.from_numpy(self.data.labels[chosen])
+
+    def with_model(self, model: nn.Module) -> Subject:
+        """The same subject around another network of the same interface."""
+        return replace(self, model=model)
+
+    def private_copy(self) -> Subject:
+        """The same subject around a deep copy of the network, free to be changed."""
+        return self.with_model(copy.deepcopy(self.model))
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """sha256 over the names and bytes of parameters and buffers."""
+        return state_digest(self.model)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this subject this subject, JSON-able, for keys of cells."""
+        return {
+            "name": self.name, "weights": self.weights_digest, "data": self.data.name,
+            "reference": self.reference.name, "mean": list(self.mean), "std": list(self.std), "output": self.output,
+        }  # fmt: skip
+
+    def checksum(self) -> str:
+        """sha256 over parameters, buffers, training flags, requires_grad flags and hook counts."""
+        total = hashlib.sha256(state_digest(self.model).encode())
+        for name, parameter in self.model.named_parameters():
+            total.update(f"{name}{parameter.requires_grad}{parameter.grad is not None}".encode())
+        for name, module in self.model.named_modules():
+            hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+            total.update(f"{name}{module.training}{[len(hook) for hook in hooks]}".encode())
+        return total.hexdigest()
+
+
+def state_digest(model: nn.Module) -> str:
+    """sha256 over the names, types, shapes and bytes of a module's parameters and buffers."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if isinstance(tensor, Tensor):
+            total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

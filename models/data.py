@@ -1,0 +1,246 @@
+"""Images to explain: the embedded Fashion-MNIST, folders of class sub-folders, `.npz` files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .naming import UsageError, near
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EMBEDDED = Path(__file__).parent / "zoo" / "data" / "fashion-mnist"
+SYSTEM = (
+    Path("/usr/share/datasets/fashion-mnist"),
+    Path.home() / ".cache" / "fashion-mnist",
+    Path("data/FashionMNIST/raw"),
+)
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+MAX_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What `bench list datasets` shows of one data set."""
+
+    name: str
+    summary: str
+    origin: str
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images with stable ids, decoded when asked for.
+
+    Attributes:
+        name: data set and part, the first part of every id.
+        labels: (N,) int64 class indices.
+        ids: N stable names, for example `fashion-mnist/test/00042`.
+        class_names: one per class.
+        shape: (C, H, W) of an image.
+        read: indices -> (n, C, H, W) uint8 or float32 in [0, 1].
+    """
+
+    name: str
+    labels: np.ndarray
+    ids: Sequence[str]
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    read: Callable[[Sequence[int]], np.ndarray] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """The images at these indices, (n, C, H, W) float32 in [0, 1]."""
+        import torch
+
+        pixels = np.ascontiguousarray(self.read(list(indices)))
+        scale = 255.0 if pixels.dtype == np.uint8 else 1.0
+        return torch.from_numpy(pixels).to(torch.float32).div_(scale)
+
+    def digest(self, indices: Sequence[int]) -> str:
+        """sha256 of the ids, labels and pixels at these indices, in order."""
+        total = hashlib.sha256()
+        for index in indices:
+            total.update(f"{self.ids[index]}\0{int(self.labels[index])}\0".encode())
+            total.update(np.ascontiguousarray(self.read([index])).tobytes())
+        return total.hexdigest()
+
+
+def datasets() -> list[DataCard]:
+    """The data sets that need no download.
+
+    Example:
+        >>> [card.name for card in datasets()]
+        ['fashion-mnist', 'fashion-mnist-train']
+    """
+    return [
+        DataCard("fashion-mnist", "10,000 test images, 28x28 gray padded to 32x32, 10 classes", "embedded", 10_000),
+        DataCard("fashion-mnist-train", "the first 10,000 training images, likewise", "embedded", 10_000),
+    ]
+
+
+def load_data(name: str) -> ImageSet:
+    """A data set by name, a folder of class sub-folders of images, or an `.npz` with `images` and `labels`.
+
+    Raises:
+        UsageError: unknown name, unreadable or ill-formed file, images of different sizes.
+
+    Example:
+        >>> data = load_data("fashion-mnist")
+        >>> len(data), data.shape, tuple(data.load([0, 1]).shape)
+        (10000, (1, 32, 32), (2, 1, 32, 32))
+    """
+    if name == "fashion-mnist":
+        return fashion_mnist("test")
+    if name == "fashion-mnist-train":
+        return fashion_mnist("train10k")
+    path = Path(name)
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(path)
+    known = [card.name for card in datasets()]
+    what = "does not exist" if not path.exists() else "is neither a folder nor an .npz file"
+    raise UsageError(
+        f"data {name!r}: no data set has this name and the path {what}; allowed are {', '.join(known)}, "
+        f"a folder of class sub-folders, an .npz with images and labels{near(name, known)}"
+    )
+
+
+def fashion_mnist(part: str = "test") -> ImageSet:
+    """Fashion-MNIST padded with two black pixels on each side to 32x32.
+
+    Args:
+        part: `test` (10,000), `train10k` (the embedded first 10,000 training images) or `train` (all 60,000, from
+            the Debian package dataset-fashion-mnist, `~/.cache/fashion-mnist` or torchvision's folder).
+
+    Source: Xiao, Rasul, Vollgraf 2017.
+    """
+    stem = {"test": "t10k", "train10k": "train10k", "train": "train"}[part]
+    images = np.pad(_idx(_find(f"{stem}-images-idx3-ubyte.gz"), 3), ((0, 0), (2, 2), (2, 2)))[:, None]
+    labels = _idx(_find(f"{stem}-labels-idx1-ubyte.gz"), 1).astype(np.int64)
+    name = f"fashion-mnist/{'test' if part == 'test' else 'train'}"
+    ids = [f"{name}/{index:05d}" for index in range(len(labels))]
+    return ImageSet(name, labels, ids, FASHION_CLASSES, (1, 32, 32), lambda indices: images[list(indices)])
+
+
+def full_training_set() -> ImageSet | None:
+    """All 60,000 training images where they are found, else None."""
+    try:
+        return fashion_mnist("train")
+    except UsageError:
+        return None
+
+
+def _find(file: str) -> Path:
+    for folder in (EMBEDDED, *SYSTEM):
+        if (folder / file).is_file():
+            return folder / file
+    raise UsageError(
+        f"{file} was not found in {', '.join(str(folder) for folder in SYSTEM)}; "
+        "install the Debian package dataset-fashion-mnist, or put the file in one of these folders"
+    )
+
+
+def _idx(path: Path, dimensions: int) -> np.ndarray:
+    try:
+        raw = gzip.decompress(path.read_bytes())
+        magic, *shape = struct.unpack(f">{dimensions + 1}I", raw[: 4 * (dimensions + 1)])
+        if magic != 0x0800 + dimensions:
+            raise ValueError(f"magic number {magic:#x}")
+        return np.frombuffer(raw, np.uint8, offset=4 * (dimensions + 1)).reshape(shape)
+    except (OSError, EOFError, ValueError, struct.error) as error:
+        raise UsageError(f"{path} is not a readable idx file ({error}); install the data again") from error
+
+
+def _npz(path: Path) -> ImageSet:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = {"images", "labels"} - set(file.files)
+            if missing:
+                raise UsageError(
+                    f"{path} holds {sorted(file.files)}; {sorted(missing)} missing: save images (N,H,W[,C]) and labels (N,)"
+                )
+            images, labels = file["images"], file["labels"]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} cannot be read as an .npz without pickled objects ({error}); write it with np.savez") from error
+    images = _checked_images(images, path)
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise UsageError(
+            f"{path}: labels are {labels.dtype} {labels.shape}; allowed are {len(images)} non-negative integers, one per image"
+        )
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    ids = [f"{path.stem}/{index:05d}" for index in range(len(labels))]
+    names = tuple(str(index) for index in range(int(labels.max()) + 1))
+    shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+    return ImageSet(path.stem, labels.astype(np.int64), ids, names, shape, lambda indices: pixels[list(indices)])
+
+
+def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise UsageError(f"{path}: images have shape {images.shape}; allowed are (N,H,W), (N,H,W,1) and (N,H,W,3), N >= 1")
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise UsageError(f"{path}: images are {images.dtype}; allowed are uint8, or float in [0, 1]")
+    if not np.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+        raise UsageError(
+            f"{path}: float images must be finite and in [0, 1], these span "
+            f"[{np.nanmin(images):.4g}, {np.nanmax(images):.4g}]; divide by 255 or save uint8"
+        )
+    return images.astype(np.float32)
+
+
+def _folder(path: Path) -> ImageSet:
+    classes = sorted(child.name for child in path.iterdir() if child.is_dir())
+    files = [(index, file) for index, name in enumerate(classes) for file in sorted((path / name).iterdir())
+             if file.suffix.lower() in SUFFIXES]  # fmt: skip
+    if not files:
+        raise UsageError(f"{path} has no class sub-folders with images ({', '.join(SUFFIXES)}); put FOLDER/CLASS/IMAGE.png there")
+    first = _decode(files[0][1], None)
+    shape = (first.shape[0], first.shape[1], first.shape[2])
+
+    def read(indices: Sequence[int]) -> np.ndarray:
+        return np.stack([_decode(files[index][1], shape) for index in indices])
+
+    labels = np.array([label for label, _ in files], dtype=np.int64)
+    ids = [f"{path.name}/{file.parent.name}/{file.name}" for _, file in files]
+    return ImageSet(path.name, labels, ids, tuple(classes), shape, read)
+
+
+def _decode(file: Path, shape: tuple[int, int, int] | None) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UsageError(f"{file} has {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read")
+            gray = image.mode in ("L", "1", "I", "I;16") if shape is None else shape[0] == 1
+            pixels = np.asarray(image.convert("L" if gray else "RGB"))
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{file} cannot be decoded ({error}); mend or remove the file") from error
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if shape is not None and pixels.shape != shape:
+        raise UsageError(f"{file} is {pixels.shape[1]}x{pixels.shape[2]}, the first image is {shape[1]}x{shape[2]}; all must agree")
+    return pixels

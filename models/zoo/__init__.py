@@ -1,0 +1,1 @@
+"""The zoo: recipes, trained weights with their digests, and the subjects made of them."""

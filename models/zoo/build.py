@@ -1,0 +1,49 @@
+"""Networks and subjects of the zoo, with the shipped weights."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+
+from ..adapters import checked
+from ..base import Subject
+from ..data import ImageSet, load_data
+from .catalogue import Member, checked_file, display, member, weights_name
+
+
+def empty_network(found: Member, params: dict[str, Any]) -> nn.Module:
+    """The untrained network of a member, drawn from torch's global generator (fork it around this call)."""
+    module, _, name = found.network.partition(":")
+    network: nn.Module = getattr(importlib.import_module(f"models.networks.{module}"), name)(**params)
+    return network
+
+
+def build(text: str, data: ImageSet | None = None) -> Subject:
+    """The subject of a zoo member with its shipped weights.
+
+    Args:
+        text: name with parameters, for example `fmnist-vgg[norm=none]`.
+        data: other images to explain.
+
+    Raises:
+        UsageError: unknown member, missing or changed weights.
+    """
+    import torch
+
+    found, params = member(text)
+    with torch.random.fork_rng(devices=[]):
+        network = empty_network(found, params)
+    network.load_state_dict(load_file(checked_file(weights_name(found, params))))
+    subject = Subject(
+        name=display(found, params),
+        model=network.eval(),
+        data=data if data is not None else load_data(found.data),
+        reference=load_data(found.reference),
+        mean=found.mean,
+        std=found.std,
+        spec={"kind": "zoo", "name": display(found, params)},
+    )
+    return subject if data is None else checked(subject)
