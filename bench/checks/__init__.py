@@ -1,0 +1,60 @@
+"""The checks that exist, by name; torch-free, so that tables of them are instant."""
+
+from __future__ import annotations
+
+from .base import CellResult, CheckInfo, Measure
+
+__all__ = ["CHECKS", "CellResult", "CheckInfo", "Measure"]
+
+_SIMILARITY = (
+    Measure("ssim", "SSIM", "lower", -1.0, 1.0, 0.0,
+            "Structural similarity, window and normalisation of the protocol (recommended: Gaussian 11, affine-p99)."),
+    Measure("ssim-7", "SSIM", "lower", -1.0, 1.0, 0.0,
+            "Structural similarity under a uniform 7x7 window with sample covariance, L = 1."),
+    Measure("spearman", "rank correlation", "lower", -1.0, 1.0, 0.0, "Spearman correlation of the maps, average ranks."),
+    Measure("spearman-abs", "rank correlation", "lower", -1.0, 1.0, 0.0,
+            "Spearman correlation of the absolute maps: what is left when signs are ignored."),
+    Measure("hog", "correlation", "lower", -1.0, 1.0, 0.0,
+            "Pearson correlation of histograms of oriented gradients (9 orientations, cells of 8, blocks of 2x2)."),
+    Measure("cosine", "cosine", "lower", -1.0, 1.0, 0.0, "Cosine of the angle between the maps as they are."),
+)  # fmt: skip
+
+_ZERO_SHARE = Measure(
+    "zero-map-share",
+    "share",
+    "lower",
+    0.0,
+    1.0,
+    0.0,
+    "Share of the images whose map is all zero.",
+    per="stage",
+)
+
+_HEALTH = (
+    Measure("dead-relu-share", "share", "none", 0.0, 1.0, None,
+            "Share of ReLU units that are zero for every image of the block.", per="stage"),
+    Measure("logit-sd", "logit", "none", 0.0, None, None,
+            "Standard deviation of a logit over the images, mean over the classes.", per="stage"),
+    Measure("accuracy", "share", "none", 0.0, 1.0, None, "Share of the images classified as labelled.", per="stage"),
+    Measure("healthy", "yes or no", "none", 0.0, 1.0, 1.0,
+            "1 if the model still answers to the image; 0 marks a stage that is not scored.", per="stage"),
+)  # fmt: skip
+
+CHECKS: dict[str, CheckInfo] = {
+    info.name: info
+    for info in (
+        CheckInfo("cascading", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE),
+                  "layers re-initialised from the output down; the map is compared with that of the trained model"),
+        CheckInfo("independent", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE),
+                  "one layer re-initialised at a time, everything else as trained"),
+        CheckInfo("ceiling", 1, "randomization", _SIMILARITY,
+                  "similarity of repeated runs on the trained model: 1 for a deterministic explainer"),
+        CheckInfo("floor", 1, "randomization", _SIMILARITY,
+                  "similarity with maps of fully re-initialised models: what nothing in common looks like"),
+        CheckInfo("health-cascading", 1, "randomization", _HEALTH,
+                  "is there still something to explain along the cascade?"),
+        CheckInfo("health-independent", 1, "randomization", _HEALTH,
+                  "is there still something to explain with one layer random?"),
+    )
+}  # fmt: skip
+"""Name of a check -> what it declares."""

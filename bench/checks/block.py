@@ -1,0 +1,177 @@
+"""A block of images: what explainers say on it about the trained model, and how other models compare with that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench.protocols import Protocol
+from models.base import Subject
+
+from .health import Health, examine
+from .passes import Guard, Maps, Request, Violation, described, explain, is_signed
+from .records import Scores, head
+from .similarity import Reference
+
+if TYPE_CHECKING:
+    from explainers import Explainer
+
+Found = Scores | dict[str, Any]
+"""What an explainer gave at a stage: scores, or its error as `passes.described` puts it."""
+
+
+class Block:
+    """The explainers of a shard on one block of images: the trained model's maps, and comparisons with them.
+
+    Args:
+        subject: the trained model; it is not handed to any explainer.
+        explainers: those that have work in this shard.
+        indices: of the block's images.
+        protocol: all choices that change a number.
+        seed: of the explanations, the same for all models: common random numbers.
+        batch_size: images per pass, None for everything at once.
+        pictures: for how many images maps are kept.
+
+    Attributes:
+        reference: the trained model's maps, one explainer after the other.
+        order: explainers in `reference`, by name.
+        errors: explainers that failed on the trained model, with the error.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        explainers: Sequence[Explainer],
+        indices: Sequence[int],
+        protocol: Protocol,
+        seed: int,
+        batch_size: int | None,
+        pictures: int = 0,
+    ) -> None:
+        chosen = list(indices)
+        self.subject, self.protocol, self.pictures = subject, protocol, pictures
+        self.ids = [subject.data.ids[index] for index in chosen]
+        self.images = subject.data.load(chosen).to(subject.device)
+        self.labels = torch.as_tensor(subject.data.labels[chosen], dtype=torch.int64).to(subject.device)
+        targets = self.labels if protocol.target == "label" else subject.predict(self.images)
+        self.request = Request(self.images, targets, seed, protocol, batch_size)
+        self.errors: dict[str, dict[str, Any]] = {}
+        self.before = subject.checksum()
+        self.health = self.examine(subject)
+        self.seconds: dict[str, float] = {}
+        self.trained = self._explain_trained(explainers)
+        self.order = {name: place for place, name in enumerate(self.trained)}
+        self.by_name = {explainer.name: explainer for explainer in explainers}
+        self.reference = self._reference()
+
+    def examine(self, model: Subject) -> Health:
+        """Health of a model on the block."""
+        return examine(model, self.images, self.labels, self.request.batch_size)
+
+    def _explain_trained(self, explainers: Sequence[Explainer]) -> dict[str, Maps]:
+        from explainers.passes import shared_passes
+
+        found: dict[str, Maps] = {}
+        if not explainers:
+            return found
+        guard = Guard(self.subject, self.request)
+        with shared_passes():
+            for explainer in explainers:
+                start = time.perf_counter()
+                try:
+                    found[explainer.name] = guard.explain(explainer)
+                except Exception as error:
+                    self.errors[explainer.name] = described(error, 0)
+                self.seconds[explainer.name] = time.perf_counter() - start
+        return found
+
+    def _reference(self) -> Reference | None:
+        if not self.trained:
+            return None
+        signed = [is_signed(self.by_name[name], self.protocol) for name in self.trained]
+        flags = torch.tensor(signed, device=self.images.device).repeat_interleave(len(self.ids))
+        maps = torch.cat([found.maps for found in self.trained.values()])
+        failed = torch.cat([found.failed for found in self.trained.values()])
+        return Reference(maps, flags, self.protocol, failed)
+
+    def again(self, names: Sequence[str], seed: int) -> dict[str, Found]:
+        """The trained model explained once more with other random numbers."""
+        return self.at(self.subject.private_copy(), names, 0, seed=seed) if names else {}
+
+    def changed(self) -> dict[str, Any] | None:
+        """The error to record if the trained model is not as it was before, else None."""
+        if self.subject.checksum() == self.before:
+            return None
+        return described(
+            Violation(
+                f"the model {self.subject.name!r} is not as it was before the block; an explainer changed it"
+            )
+        )
+
+    def at_trained(self, names: Iterable[str]) -> dict[str, Found]:
+        """Stage 0: the trained model against itself, with the same random numbers."""
+        found = {name: self.trained[name] for name in names if name in self.trained}
+        errors = {name: self.errors[name] for name in names if name in self.errors}
+        return {**self._compare(found, self.request.targets), **errors}
+
+    def at(
+        self, model: Subject, names: Iterable[str], stage: int, healthy: bool = True, seed: int | None = None
+    ) -> dict[str, Found]:
+        """What each explainer gives on another model: scores, or the error that it raised.
+
+        Args:
+            model: a private copy, with random layers or not.
+            names: explainers with work here; those that failed on the trained model keep that error.
+            stage: for the record of an error.
+            healthy: a dead model is not explained; its scores are empty.
+            seed: of the explanations, None for the common one.
+        """
+        from explainers.passes import shared_passes
+
+        wanted = list(names)
+        targets = self.request.targets
+        if self.protocol.target == "randomised-prediction":
+            targets = model.predict(self.images)
+        found: dict[str, Maps] = {}
+        results: dict[str, Found] = {}
+        request = replace(self.request, targets=targets, seed=self.request.seed if seed is None else seed)
+        with shared_passes():
+            for name in wanted:
+                if name in self.errors:
+                    results[name] = self.errors[name]
+                elif not healthy:
+                    results[name] = Scores(targets.tolist(), None, slice(0, 0), None)
+                else:
+                    try:
+                        found[name] = explain(self.by_name[name], model, request)
+                    except Exception as error:
+                        results[name] = described(error, stage)
+        return {**results, **self._compare(found, targets)}
+
+    def _compare(self, found: dict[str, Maps], targets: Tensor) -> dict[str, Found]:
+        if not found or self.reference is None:
+            return {}
+        count = len(self.ids)
+        reference = self.reference
+        if list(found) != list(self.order):
+            rows = torch.cat([torch.arange(count) + self.order[name] * count for name in found])
+            reference = reference.take(rows)
+        maps = torch.cat([given.maps for given in found.values()])
+        failed = torch.cat([given.failed for given in found.values()])
+        similarities = reference.compare(maps, failed)
+        classes = targets.tolist()
+        return {
+            name: Scores(
+                classes,
+                similarities,
+                slice(place * count, (place + 1) * count),
+                given.seconds / count,
+                head(given.maps, self.pictures),
+            )
+            for place, (name, given) in enumerate(found.items())
+        }

@@ -1,0 +1,87 @@
+"""Histograms of oriented gradients of maps, in batches, equal to scikit-image.
+
+Source: Dalal and Triggs (2005), Histograms of oriented gradients for human detection, CVPR.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ORIENTATIONS = 9
+BLOCK = 2
+"""Cells along the side of a block (Dalal and Triggs, section 6.4)."""
+
+CLIP, EPSILON = 0.2, 1e-5
+
+
+def cell_side(height: int, width: int) -> int:
+    """Side of a cell in pixels: 8, or a quarter of the shorter side on maps below 32 pixels; 0 if too small.
+
+    Maps with a shorter side below 8 have cells of fewer than 2 pixels, and no histogram.
+
+    Example:
+        >>> cell_side(32, 32), cell_side(28, 28), cell_side(7, 7)
+        (8, 7, 0)
+    """
+    side = min(8, min(height, width) // 4)
+    return side if side >= 2 else 0
+
+
+def hog(maps: Tensor) -> Tensor:
+    """HOG features: 9 unsigned orientations, cells of `cell_side`, blocks of 2x2 cells, L2-Hys.
+
+    A border that does not fill a cell is left out. Equal to `skimage.feature.hog` with
+    `pixels_per_cell=(cell, cell), cells_per_block=(2, 2)` and the defaults for the rest.
+
+    Args:
+        maps: (N, H, W) float64, shorter side >= 8.
+
+    Returns:
+        (N, F) float64, F = (R - 1) (C - 1) 36 for R x C cells, in [0, 1].
+
+    Raises:
+        ValueError: the maps are too small for cells of 2 pixels.
+    """
+    count, height, width = maps.shape
+    cell = cell_side(height, width)
+    if not cell:
+        raise ValueError(
+            f"maps of {height}x{width} are too small for HOG; the shorter side must be at least 8"
+        )
+    down = torch.zeros_like(maps)
+    right = torch.zeros_like(maps)
+    torch.sub(maps[:, 2:], maps[:, :-2], out=down[:, 1:-1])
+    torch.sub(maps[:, :, 2:], maps[:, :, :-2], out=right[:, :, 1:-1])
+    rows, columns = height // cell, width // cell
+    down, right = down[:, : rows * cell, : columns * cell], right[:, : rows * cell, : columns * cell]
+    histogram = _histograms(down, right, cell)
+    return _blocks(histogram.view(count, rows, columns, ORIENTATIONS)).flatten(1)
+
+
+def _histograms(down: Tensor, right: Tensor, cell: int) -> Tensor:
+    """Gradient magnitude per cell and orientation, (N, R * C * 9), over the pixels of a cell."""
+    count, height, width = down.shape
+    columns = width // cell
+    degrees = torch.atan2(down, right).mul_(180.0 / torch.pi).remainder_(180.0)
+    # The angle of a gradient a hair below horizontal rounds to 180; it belongs to the last bin.
+    index = degrees.div_(180.0 / ORIENTATIONS).long().clamp_(max=ORIENTATIONS - 1)
+    place = torch.arange(height, device=down.device) // cell * columns
+    place = place.unsqueeze(1) + torch.arange(width, device=down.device) // cell
+    index += place * ORIENTATIONS
+    cells = (height // cell) * columns * ORIENTATIONS
+    total = torch.zeros(count, cells, dtype=torch.float64, device=down.device)
+    return total.scatter_add_(1, index.flatten(1), torch.hypot(down, right).flatten(1)).div_(cell * cell)
+
+
+def _blocks(histogram: Tensor) -> Tensor:
+    """Normalised blocks (N, R - 1, C - 1, 4, 9) of cell histograms (N, R, C, 9)."""
+    rows, columns = histogram.shape[1] - 1, histogram.shape[2] - 1
+    corners = [histogram[:, r : r + rows, c : c + columns] for r in range(BLOCK) for c in range(BLOCK)]
+    blocks = torch.stack(corners, 3)
+    blocks = (blocks / _length(blocks)).clamp_(max=CLIP)
+    return blocks / _length(blocks)
+
+
+def _length(blocks: Tensor) -> Tensor:
+    return (blocks.square().sum((-2, -1), keepdim=True) + EPSILON**2).sqrt()

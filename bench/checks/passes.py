@@ -1,0 +1,157 @@
+"""Explanations of one model by one explainer, ready to be compared, with every way to fail kept apart from the rest."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench.protocols import Protocol
+from models.base import Subject
+
+from .base import FAILED
+from .normalise import check_sign
+
+if TYPE_CHECKING:
+    from explainers import Explainer
+
+
+class Violation(RuntimeError):
+    """An explainer broke a rule of the house: it changed the model or the images."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every explainer is asked on one model.
+
+    Attributes:
+        images: (N, C, H, W) float32 in [0, 1], on the model's device.
+        targets: (N,) int64, the explained classes.
+        seed: the same for all models of a walk: common random numbers.
+        protocol: decides how channels become one map.
+        batch_size: images per pass, None for the explainer's own choice.
+    """
+
+    images: Tensor
+    targets: Tensor
+    seed: int
+    protocol: Protocol
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of one explainer on one model.
+
+    Attributes:
+        maps: (N, H, W) float.
+        failed: (N,) bool, maps that the explainer itself gave up.
+        seconds: wall time of the call; passes shared with other explainers count for the first that asked.
+    """
+
+    maps: Tensor
+    failed: Tensor
+    seconds: float
+
+
+def is_signed(explainer: Explainer, protocol: Protocol) -> bool:
+    """Whether the maps that are compared can have both signs under a protocol."""
+    return bool(explainer.info.signed) and protocol.reduction != "abs-sum"
+
+
+def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
+    """One map per image, reduced over channels as the protocol says.
+
+    Raises:
+        ValueError: a map of another size than the image, or a negative value from an explainer that declares none.
+        Exception: whatever the explainer raises.
+    """
+    start = time.perf_counter()
+    result = explainer.explain(
+        subject, request.images, targets=request.targets, seed=request.seed, batch_size=request.batch_size
+    )
+    with torch.no_grad():
+        if request.protocol.reduction == "abs-sum":
+            maps = result.attribution.abs().sum(1)
+        else:
+            maps = result.map("signed")
+        maps = maps.detach().to(request.images.device)
+    expected = (len(request.images), *request.images.shape[2:])
+    if tuple(maps.shape) != expected:
+        raise ValueError(
+            f"explainer {explainer.name!r} gave maps of shape {tuple(maps.shape)}; one map of the size of the image "
+            f"per image is expected: {expected}"
+        )
+    check_sign(maps, is_signed(explainer, request.protocol), explainer.name)
+    failed = torch.tensor(
+        [status == FAILED for status in result.status], dtype=torch.bool, device=maps.device
+    )
+    return Maps(maps, failed, time.perf_counter() - start)
+
+
+def described(error: BaseException, stage: int | None = None) -> dict[str, Any]:
+    """An exception as it is stored: type, message, traceback as text, and the stage it happened at."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        "stage": stage,
+    }
+
+
+class Guard:
+    """Runs explainers on private copies of a model and finds the one that changes it.
+
+    The user's model is never handed out. Where an explainer leaves its copy, or the images, different from before, that
+    is its failure, and the next explainer gets a fresh copy.
+
+    Args:
+        subject: the trained model.
+        request: what is asked; its images are restored if an explainer writes into them.
+    """
+
+    def __init__(self, subject: Subject, request: Request) -> None:
+        self._subject = subject
+        self._request = request
+        self._images = request.images.clone()
+        self._targets = request.targets.clone()
+        self._copy = subject.private_copy()
+        self._before = self._copy.checksum()
+
+    def explain(self, explainer: Explainer) -> Maps:
+        """As `explain` on a private copy.
+
+        Raises:
+            Violation: the explainer changed the model, the images or the targets.
+            Exception: whatever the explainer raises.
+        """
+        try:
+            maps = explain(explainer, self._copy, self._request)
+        except Exception:
+            self._restore()
+            raise
+        broken = self._restore()
+        if broken:
+            raise Violation(
+                f"explainer {explainer.name!r} changed {' and '.join(broken)}; work on a copy and leave parameters, "
+                "buffers, gradients, training mode, requires_grad, hooks and input tensors as they were"
+            )
+        return maps
+
+    def _restore(self) -> list[str]:
+        broken = []
+        if self._copy.checksum() != self._before:
+            broken.append("the model")
+            self._copy = self._subject.private_copy()
+        for what, tensor, kept in (
+            ("the images", self._request.images, self._images),
+            ("the targets", self._request.targets, self._targets),
+        ):
+            if not torch.equal(tensor, kept):
+                broken.append(what)
+                tensor.data.copy_(kept)
+        return broken
