@@ -1,0 +1,147 @@
+"""Dense arrays of tidy records: stages x images x seeds, one array per explainer and check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reports.frame import GROUP, Group
+from reports.schema import STATUSES
+
+ABSENT = -1
+"""Status code of a place without a row."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """All values of one measure for one subject, explainer, suite and check.
+
+    Attributes:
+        values: (stages, images, seeds); NaN unless the status is `ok`.
+        status: (stages, images, seeds); position in `reports.schema.STATUSES`, `ABSENT` where
+            there is no row.
+        stages: stage numbers, ascending.
+        layers: name of the layer of each stage, None where it has none.
+        images: ids of the images, the same for all checks of one subject, explainer and suite.
+        seeds: seed indices, ascending.
+    """
+
+    values: npt.NDArray[np.float64]
+    status: npt.NDArray[np.int8]
+    stages: tuple[int, ...]
+    layers: tuple[str | None, ...]
+    images: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def at(self, stages: Iterable[int]) -> Block:
+        """Return the block with the given stages only; stages that it does not have are left out."""
+        wanted = set(stages)
+        keep = [place for place, stage in enumerate(self.stages) if stage in wanted]
+        return Block(
+            self.values[keep],
+            self.status[keep],
+            tuple(self.stages[place] for place in keep),
+            tuple(self.layers[place] for place in keep),
+            self.images,
+            self.seeds,
+        )
+
+
+def blocks(frame: pd.DataFrame, measure: str) -> dict[Group, Block]:
+    """Arrange the values of one measure.
+
+    Rows about no image (shares, failed cells) are left out.  Where one place has several rows the last one
+    counts.
+
+    Args:
+        frame: tidy records.
+        measure: name of the measure, for example `ssim`.
+
+    Returns:
+        One block per subject, explainer, suite and check, sorted.
+    """
+    chosen = frame[(frame["measure"] == measure).to_numpy(dtype=bool) & frame["image"].notna().to_numpy()]
+    if not len(chosen):
+        return {}
+    image_codes, images = pd.factorize(chosen["image"], sort=True)
+    parts = _Parts(
+        stage=_whole(chosen["stage"]),
+        seed=_whole(chosen["seed"]),
+        image=image_codes,
+        value=chosen["value"].to_numpy(dtype=np.float64),
+        status=pd.Categorical(chosen["status"], categories=STATUSES).codes.astype(np.int8),
+        layer=chosen["layer"].to_numpy(dtype=object),
+        names=np.asarray(images, dtype=object),
+    )
+    codes, owners = _group_codes(chosen)
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(owners) + 1))
+    rows = {owner: order[bounds[place] : bounds[place + 1]] for place, owner in enumerate(owners)}
+    shared: dict[tuple[str, ...], npt.NDArray[np.int64]] = {}
+    for owner, here in rows.items():
+        known = shared.get(owner[:3], np.zeros(0, dtype=np.int64))
+        shared[owner[:3]] = np.union1d(known, image_codes[here])
+    return {owner: parts.block(rows[owner], shared[owner[:3]]) for owner in sorted(owners)}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The columns of the chosen rows as plain arrays."""
+
+    stage: npt.NDArray[np.int64]
+    seed: npt.NDArray[np.int64]
+    image: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+    status: npt.NDArray[np.int8]
+    layer: npt.NDArray[Any]
+    names: npt.NDArray[Any]
+
+    def block(self, rows: npt.NDArray[np.int64], images: npt.NDArray[np.int64]) -> Block:
+        """Spread the given rows over stages x images x seeds."""
+        stages, first, stage = np.unique(self.stage[rows], return_index=True, return_inverse=True)
+        seeds, seed = np.unique(self.seed[rows], return_inverse=True)
+        image = np.searchsorted(images, self.image[rows])
+        shape = (len(stages), len(images), len(seeds))
+        values = np.full(shape, np.nan)
+        status = np.full(shape, ABSENT, dtype=np.int8)
+        values[stage, image, seed] = self.value[rows]
+        status[stage, image, seed] = self.status[rows]
+        layers = self.layer[rows[first]]
+        return Block(
+            np.where(status == 0, values, np.nan),
+            status,
+            tuple(int(number) for number in stages),
+            tuple(None if pd.isna(name) else str(name) for name in layers),
+            tuple(str(name) for name in self.names[images]),
+            tuple(int(number) for number in seeds),
+        )
+
+
+def _whole(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
+    """Whole numbers of a nullable column; null becomes 0, the only stage or seed there is."""
+    return column.fillna(0).to_numpy(dtype=np.int64)
+
+
+def _group_codes(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], list[Group]]:
+    """Number the groups of the rows; return the number of each row and the group of each number."""
+    codes = np.zeros(len(frame), dtype=np.int64)
+    levels = []
+    for name in GROUP:
+        part, values = pd.factorize(frame[name])
+        codes = codes * len(values) + part
+        levels.append(values)
+    present, dense = np.unique(codes, return_inverse=True)
+    owners: list[Group] = []
+    for code in present:
+        names = []
+        for values in reversed(levels):
+            code, place = divmod(code, len(values))
+            names.append(str(values[place]))
+        check, suite, explainer, subject = names
+        owners.append((subject, explainer, suite, check))
+    return dense, owners

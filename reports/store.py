@@ -1,0 +1,351 @@
+"""A run folder: what was planned, what was computed, what failed, in files that are whole or absent.
+
+One finished cell is one file, named by the key of the cell, so a double computation is a harmless overwrite
+and several machines can write into one folder without a lock.  Nothing in a run folder is a pickle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from reports import files, pictures, schema
+from reports.files import DamagedFile, RunFolderError
+from reports.pictures import Picture
+
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_OWN = frozenset(
+    "config.json protocol.json measures.json explainers.json plan.json "
+    "provenance records failures pictures report".split()
+)
+
+
+class Store:
+    """A run folder on the disk.
+
+    Attributes:
+        path: the folder.
+        config: the resolved configuration that the run was made with.
+        protocol: name, hash and parameters of the protocol.
+        measures: per measure its checks, unit, direction, range, null value and description.
+        explainers: per explainer whether it is signed and stochastic, its group and a summary.
+
+    Example:
+        >>> import tempfile
+        >>> protocol = {"name": "recommended", "hash": "0"}
+        >>> store = Store.create(tempfile.mkdtemp(), {"images": 2}, protocol, {}, {})
+        >>> row = dict(suite="s", check="c", subject="m", explainer="e", seed=0, stage=1, layer="fc",
+        ...            image="i", target=3, measure="ssim", value=0.5, status="ok", seconds=0.1)
+        >>> store.write_records("00c0ffee", [row])
+        >>> store.done(), len(store.records())
+        ({'00c0ffee'}, 1)
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a run folder; `Store.create` and `Store.open` are the doors."""
+        self.path = path
+        self.config = self._settings("config.json")
+        self.protocol = self._settings("protocol.json")
+        self.measures = self._settings("measures.json")
+        self.explainers = self._settings("explainers.json")
+        self._seen: dict[str, tuple[tuple[int, int], bool]] = {}
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        config: Mapping[str, Any],
+        protocol: Mapping[str, Any],
+        measures: Mapping[str, Any],
+        explainers: Mapping[str, Any],
+    ) -> Store:
+        """Make a run folder, or open the one that is there if it was made with the same configuration.
+
+        Args:
+            path: the folder; it may be absent, empty, or a run folder.
+            config: what the results depend on; leave out device, jobs, batch size, paths and the like.
+            protocol: `name`, `hash` and `parameters`.
+            measures: side table of the measures, by name.
+            explainers: side table of the explainers, by name.
+
+        Raises:
+            RunFolderError: the folder holds something else, was made with another configuration or protocol,
+                or cannot be written.
+        """
+        folder = Path(path)
+        known = cls(folder) if (folder / "config.json").exists() else None
+        if known is None:
+            _refuse_foreign(folder)
+        else:
+            _refuse_other(known, config, protocol)
+            measures = {**known.measures, **measures}
+            explainers = {**known.explainers, **explainers}
+        # The configuration is written last: a folder that has one is complete.
+        settings = {"measures": measures, "explainers": explainers, "protocol": protocol, "config": config}
+        for name, content in settings.items():
+            if known is None or getattr(known, name) != files.as_json(content):
+                files.write_json(folder / f"{name}.json", {"schema": schema.SCHEMA_VERSION, **content})
+        return cls(folder)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open an existing run folder.
+
+        Raises:
+            RunFolderError: there is no run folder at the path, or its settings are damaged.
+            SchemaError: a newer release wrote it.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise RunFolderError(f"no run folder at {folder}: `bench run --out {folder}` would make one.")
+        if not (folder / "config.json").exists():
+            raise RunFolderError(
+                f"{folder} is not a run folder: it has no config.json. "
+                f"Give the folder that `bench run` printed."
+            )
+        return cls(folder)
+
+    def write_plan(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        """Store what the run is expected to compute.
+
+        Args:
+            cells: per cell `key`, `suite`, `check`, `subject`, `explainer`, `seed`, `images` (ids) and `rows`
+                (expected number, or None).
+        """
+        for cell in cells:
+            _valid(cell["key"])
+        wanted = [dict(cell) for cell in cells]
+        if self.plan() != wanted:
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            content = {"schema": schema.SCHEMA_VERSION, "created": made, "cells": wanted}
+            files.write_json(self.path / "plan.json", content)
+
+    def plan(self) -> list[dict[str, Any]]:
+        """Return the expected cells in their order; empty where no plan was written."""
+        cells = self._settings("plan.json").get("cells", [])
+        return list(cells)
+
+    def write_provenance(self, name: str, info: Mapping[str, Any]) -> None:
+        """Store versions, hardware, digests and numerics of one process.
+
+        Args:
+            name: 1 to 64 letters, digits, `-` and `_`.
+            info: any JSON object.
+        """
+        if not _NAME.fullmatch(name):
+            raise RunFolderError(f"{name!r} cannot name a provenance file: use letters, digits, '-' and '_'.")
+        files.write_json(self.path / "provenance" / f"{name}.json", info)
+
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """Return the stored provenance by name; a damaged file is left out."""
+        return dict(_whole_json(self.path / "provenance", _NAME))
+
+    def write_records(self, key: str, rows: Sequence[dict[str, Any]] | pd.DataFrame) -> None:
+        """Store the records of a finished cell, which also forgets an earlier failure of it.
+
+        Args:
+            key: hexadecimal key of the cell.
+            rows: the records; `cell` may be left out of dictionaries.
+
+        Raises:
+            SchemaError: the rows do not have the agreed shape.
+            RunFolderError: the disk is full, or the folder cannot be written.
+        """
+        path = self._records(key)
+        if isinstance(rows, pd.DataFrame):
+            tidy = schema.check(rows, f"rows of cell {key[:12]}")
+            table = pa.Table.from_pandas(tidy, schema=schema.ARROW_SCHEMA, preserve_index=False)
+        else:
+            table = schema.to_arrow(rows, key)
+        files.write(path, files.encode_records(table.replace_schema_metadata(None)))
+        self.clear_failure(key)
+
+    def write_failure(self, key: str, info: Mapping[str, Any]) -> None:
+        """Store why a cell failed.
+
+        Args:
+            key: hexadecimal key of the cell.
+            info: JSON object, at least `type` and `message`; also traceback, attempt, host and so on.
+        """
+        _valid(key)
+        files.write_json(self.path / "failures" / f"{key}.json", info)
+
+    def clear_failure(self, key: str) -> None:
+        """Forget the failure of a cell; nothing happens when there is none."""
+        files.remove(self.path / "failures" / f"{_valid(key)}.json")
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """Return the stored failures by key, without those of cells that succeeded later."""
+        found = _whole_json(self.path / "failures", _KEY)
+        return {key: info for key, info in found if not self._whole(self._records(key))}
+
+    def done(self) -> set[str]:
+        """Return the keys of the cells whose records exist and are whole.
+
+        Every file is read once and its digest compared; a file that did not change since is not read again.
+        """
+        return {path.stem for path in self._record_files() if self._whole(path)}
+
+    def damaged(self) -> list[Path]:
+        """Return the files that are torn, cut or altered; each counts as missing."""
+        bad = [path for path in self._record_files() if not self._whole(path)]
+        for folder, pattern in (("failures", _KEY), ("provenance", _NAME)):
+            whole = {name for name, _ in _whole_json(self.path / folder, pattern)}
+            bad += [path for path in _named(self.path / folder, pattern, ".json") if path.stem not in whole]
+        bad += [path for path in _named(self.path / "pictures", _KEY, ".npz") if not pictures.is_whole(path)]
+        return sorted(bad)
+
+    def records(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+        """Read the stored records as one tidy frame.
+
+        Args:
+            keys: read these cells only; by default all.
+
+        Returns:
+            Records with the columns of `reports.schema.COLUMNS`: cells in the order of the plan, then cells
+            that the plan does not name by key; rows within a cell as they were written.
+
+        Raises:
+            SchemaError: a newer release wrote some of them.
+        """
+        names = {path.stem: path for path in self._record_files()}
+        chosen = set(names) if keys is None else set(keys) & set(names)
+        planned = [cell["key"] for cell in self.plan() if cell["key"] in chosen]
+        order = [*dict.fromkeys(planned), *sorted(chosen - set(planned))]
+        tables: list[pa.Table] = []
+        older: list[pd.DataFrame] = []
+        for key in order:
+            try:
+                table, version = files.decode_records(names[key].read_bytes(), str(names[key]))
+            except (DamagedFile, FileNotFoundError):
+                continue
+            if version == schema.SCHEMA_VERSION:
+                tables.append(table)
+            else:
+                older.append(schema.check(schema.migrate(table.to_pandas(), version), str(names[key])))
+        present = schema.from_arrow(pa.concat_tables([schema.ARROW_SCHEMA.empty_table(), *tables]))
+        return pd.concat([*older, present], ignore_index=True) if older else present
+
+    def write_picture(self, key: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+        """Store the maps of a few images; the layout stands in `reports.pictures`.
+
+        Args:
+            key: hexadecimal key of the cell.
+            arrays: named number arrays.
+            meta: JSON object about them.
+        """
+        _valid(key)
+        files.write(self.path / "pictures" / f"{key}.npz", pictures.encode(arrays, meta))
+
+    def read_pictures(self) -> list[Picture]:
+        """Return the stored pictures in the order of their keys, without damaged ones."""
+        found = []
+        for path in _named(self.path / "pictures", _KEY, ".npz"):
+            try:
+                found.append(pictures.decode(path))
+            except DamagedFile:
+                continue
+        return found
+
+    def _records(self, key: str) -> Path:
+        """Return the place of a cell's records."""
+        return self.path / "records" / _valid(key)[:2] / f"{key}.parquet"
+
+    def _record_files(self) -> Iterator[Path]:
+        """Walk over the record files; temporary and foreign files are not looked at."""
+        root = self.path / "records"
+        if root.is_dir():
+            for folder in sorted(root.iterdir()):
+                yield from _named(folder, _KEY, ".parquet")
+
+    def _whole(self, path: Path) -> bool:
+        """Tell whether a record file exists and is whole, reading it only when it is new."""
+        try:
+            stat = path.stat()
+            stamp = (stat.st_size, stat.st_mtime_ns)
+            known = self._seen.get(path.stem)
+            if known is None or known[0] != stamp:
+                known = (stamp, files.is_whole(path.read_bytes()))
+                self._seen[path.stem] = known
+        except OSError:
+            return False
+        return known[1]
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """Read one of the settings files; an absent one is empty."""
+        path = self.path / name
+        try:
+            content = files.read_json(path)
+        except FileNotFoundError:
+            return {}
+        except DamagedFile as error:
+            raise RunFolderError(f"{error}. Delete the file and run again with the same settings.") from error
+        except OSError as error:
+            raise RunFolderError(f"cannot read {path}: {error.strerror or error}.") from error
+        schema.refuse_newer(content.pop("schema", schema.SCHEMA_VERSION), str(path))
+        return content
+
+
+def _valid(key: str) -> str:
+    """Return a key that is safe as a file name, or refuse it."""
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise RunFolderError(f"{key!r} is not a cell key: 8 to 64 hexadecimal digits in lower case are.")
+    return key
+
+
+def _named(folder: Path, pattern: re.Pattern[str], ending: str) -> list[Path]:
+    """List the files of a folder whose stem matches, sorted; an absent folder is empty."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix == ending and pattern.fullmatch(path.stem))
+
+
+def _whole_json(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Walk over the whole JSON objects of a folder."""
+    for path in _named(folder, pattern, ".json"):
+        try:
+            yield path.stem, files.read_json(path)
+        except (DamagedFile, OSError):
+            continue
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to make a run folder in a place that holds somebody's files."""
+    try:
+        strangers = sorted(
+            item.name for item in folder.iterdir() if item.name not in _OWN and not item.name.endswith(".tmp")
+        )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise files.unwritable(folder, error) from error
+    if strangers:
+        raise RunFolderError(
+            f"{folder} is not a run folder and not empty (it holds {strangers[0]!r}): "
+            f"give --out a new folder."
+        )
+
+
+def _refuse_other(known: Store, config: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
+    """Refuse a folder that was made with another configuration, naming the keys that differ."""
+    there, now = known.config, files.as_json(config)
+    differing = [
+        f"{key} ({there.get(key, 'absent')!r} there, {now.get(key, 'absent')!r} now)"
+        for key in sorted(there.keys() | now.keys())
+        if there.get(key, "absent") != now.get(key, "absent")
+    ]
+    if known.protocol.get("hash") != protocol.get("hash"):
+        names = (known.protocol.get("name"), protocol.get("name"))
+        differing.append(f"protocol ({names[0]!r} there, {names[1]!r} now; their hashes differ)")
+    if differing:
+        raise RunFolderError(
+            f"the run folder {known.path} was made with another configuration: {'; '.join(differing)}. "
+            f"Give --out another folder, or the settings it was made with, or remove the folder."
+        )

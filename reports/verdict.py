@@ -1,0 +1,242 @@
+"""The verdict on every explainer: does its map change when the model it explains is randomised?
+
+Similarity is calibrated before it is judged: the ceiling C is how similar an explainer is to itself, the
+floor F how similar its maps are when the whole model was drawn anew.  D = (C - S) / (C - F) is 0 for an
+explainer that is blind to what was randomised and 1 for one whose maps differ as much as they can.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports import stats
+from reports.frame import Group, expectations, failure_messages, is_whole
+from reports.grid import ABSENT, Block, blocks
+from reports.schema import STATUSES
+
+THRESHOLD = 0.2
+"""D below it is a failure, above it a pass."""
+
+SMALLEST_GAP = 0.1
+"""With C - F below it there is nothing to divide by."""
+
+AGREES = 0.5
+"""With C below it an explainer does not agree with itself."""
+
+COLUMNS = {
+    "subject": "str",
+    "explainer": "str",
+    "suite": "str",
+    "check": "str",
+    "n": "int64",
+    "expected": "int64",
+    "estimate": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "verdict": "str",
+    "reason": "str",
+}
+"""Columns of the verdict table and their types."""
+
+MEANINGS = {
+    "PASS": "The maps change when the model is randomised: the lower bound of D is above the threshold.",
+    "FAIL": "The maps stay as they are: the upper bound of D is below the threshold, or nothing in the model "
+    "changes them.",
+    "INCONCLUSIVE": "The interval of D holds the threshold: more images or more seeds are needed.",
+    "UNRELIABLE": "The explainer does not agree with itself on the trained model, so a change says nothing.",
+    "UNDEFINED": "There is nothing to compare: constant or zero maps, or no values because cells failed.",
+    "N/A": "The question has no answer here, for example because the randomised model is dead.",
+}
+"""What each verdict means, in one sentence."""
+
+# Rows of the table: name, check that holds the values, first stage only.
+_ROWS = (
+    ("cascading", "cascading", True),
+    ("cascading-all", "cascading", False),
+    ("independent",) * 2 + (False,),
+)
+_DEGENERATE = [STATUSES.index("degenerate-zero"), STATUSES.index("degenerate-constant")]
+_NOWHERE = float("nan")
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """The right half of one row of the table."""
+
+    verdict: str
+    reason: str
+    interval: stats.Interval = stats.Interval(_NOWHERE, _NOWHERE, _NOWHERE)
+
+
+def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float = THRESHOLD) -> pd.DataFrame:
+    """Judge every explainer on randomisation.
+
+    The rows of one explainer: `cascading` is decided by the first stage (only the output layer is random),
+    `cascading-all` by the mean D over all stages, `independent` by the mean D over the layers randomised one
+    at a time.
+
+    Args:
+        frame: tidy records, best from `reports.load`, which also knows what was expected.
+        measure: the similarity that is judged.
+        threshold: limit on D, between 0 and 1.
+
+    Returns:
+        One row per subject, explainer, suite and check with the columns of `COLUMNS`: `n` of `expected` image
+        x seed pairs have a value; `estimate` is D (0 = blind, 1 = as different as a full re-draw), null where
+        it is not defined, with its 95% interval; `verdict` is one of `MEANINGS`, `reason` says why.
+
+    Source:
+        Checks: Adebayo et al., Sanity checks for saliency maps, 2018, section 3.
+
+    Example:
+        >>> from reports.schema import empty
+        >>> len(verdicts(empty()))
+        0
+    """
+    table = _Table(frame, measure, threshold)
+    rows = [table.row(group, name, first) for group, name, first in table.wanted()]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+class _Table:
+    """What the rows of the verdict table are made from."""
+
+    def __init__(self, frame: pd.DataFrame, measure: str, threshold: float) -> None:
+        """Arrange the records and what was expected of them."""
+        self.threshold = threshold
+        self.blocks = blocks(frame, measure)
+        self.planned = expectations(frame)
+        self.failures = failure_messages(frame)
+        failed = frame.loc[(frame["status"] == "failed").to_numpy(dtype=bool)]
+        self.failed: Counter[Group] = Counter(
+            zip(failed["subject"], failed["explainer"], failed["suite"], failed["check"], strict=True)
+        )
+        self.groups = {*self.blocks, *self.failed}
+        if is_whole(frame):
+            self.groups |= self.planned.keys()
+        # Without a plan, what any explainer was measured on is what every explainer was to be measured on.
+        self.seen: dict[tuple[str, str, str], int] = {}
+        for (subject, _, suite, check), block in self.blocks.items():
+            here = self.seen.get((subject, suite, check), 0)
+            self.seen[subject, suite, check] = max(here, int((block.status != ABSENT).any(axis=0).sum()))
+
+    def wanted(self) -> list[tuple[Group, str, bool]]:
+        """List the rows: the group that holds the values, the name of the row, whether stage 1 decides."""
+        order = {row: place for place, row in enumerate(_ROWS)}
+        found = [(group, row) for group in self.groups for row in _ROWS if group[3] == row[1]]
+        found.sort(key=lambda item: (item[0][0], item[0][2], item[0][1], order[item[1]]))
+        return [(group, row[0], row[2]) for group, row in found]
+
+    def row(self, group: Group, name: str, first: bool) -> dict[str, object]:
+        """Make one row."""
+        subject, explainer, suite, check = group
+        block = self.blocks.get(group)
+        chosen = None if block is None else block.at([1] if first else [s for s in block.stages if s >= 1])
+        n = 0 if chosen is None else int(np.isfinite(chosen.values).any(axis=0).sum())
+        planned = self.planned.get(group)
+        expected = max(n, planned["values"] if planned else self.seen.get((subject, suite, check), 0))
+        told = self._judge(group, block, chosen, n)
+        reason = told.reason
+        if 0 < n < expected and chosen is not None:
+            reason += f"; {n} of {expected} measured: {self._missing(group, chosen, n, expected)}"
+        return {
+            "subject": subject,
+            "explainer": explainer,
+            "suite": suite,
+            "check": name,
+            "n": n,
+            "expected": expected,
+            "estimate": told.interval.estimate,
+            "ci_low": told.interval.low,
+            "ci_high": told.interval.high,
+            "verdict": told.verdict,
+            "reason": reason,
+        }
+
+    def _judge(self, group: Group, block: Block | None, chosen: Block | None, n: int) -> _Judgement:
+        """Apply the rules in their order: is there something to compare, a scale to compare on, an answer?"""
+        if block is None or chosen is None or (chosen.status == ABSENT).all():
+            return _Judgement("UNDEFINED", self._nothing(group, "no values yet"))
+        others = [self.blocks.get((*group[:3], check)) for check in ("ceiling", "floor")]
+        share, kind = _degenerate_share(block, others[0])
+        if share > 0.5:
+            return _Judgement("UNDEFINED", f"the trained model's maps are {kind} in {share:.0%} of the cases")
+        if n == 0:
+            return _without_values(chosen)
+        for check, other in zip(("ceiling", "floor"), others, strict=True):
+            if other is None or not np.isfinite(other.values).any():
+                missing = self._nothing((*group[:3], check), f"run the check `{check}` too")
+                return _Judgement("UNDEFINED", f"there is no {check} to compare with: {missing}")
+        ceiling, floor = (_flat(other) for other in others if other is not None)
+        found = stats.sensitivity(chosen.values, ceiling, floor)
+        return _decide(found, self.threshold)
+
+    def _nothing(self, group: Group, otherwise: str) -> str:
+        """Say why a group has no values: its failures, or else the given words."""
+        if group in self.failures:
+            cells, message = self.failures[group]
+            return f"{cells} failed {'cell' if cells == 1 else 'cells'} ({message})"
+        if group in self.failed:
+            return f"{self.failed[group]} failed {'cell' if self.failed[group] == 1 else 'cells'}"
+        return otherwise
+
+    def _missing(self, group: Group, chosen: Block, n: int, expected: int) -> str:
+        """Say what became of the pairs without a value."""
+        lost = ~np.isfinite(chosen.values).any(axis=0)
+        worst = chosen.status.max(axis=0)[lost]
+        counts = Counter(STATUSES[code] for code in worst if code != ABSENT)
+        parts = [f"{count} {status}" for status, count in sorted(counts.items())]
+        absent = expected - n - sum(counts.values())
+        if absent > 0:
+            parts.append(f"{absent} missing: {self._nothing(group, 'not computed yet')}")
+        return ", ".join(parts)
+
+
+def _decide(found: stats.Sensitivity, threshold: float) -> _Judgement:
+    """Turn the calibrated sensitivity into a verdict."""
+    means = f"similarity {found.similarity:.2f}, ceiling {found.ceiling:.2f}, floor {found.floor:.2f}"
+    if found.ceiling - found.floor < SMALLEST_GAP:
+        if found.ceiling >= AGREES:
+            return _Judgement("FAIL", f"blind to the whole model: {means}")
+        return _Judgement("UNRELIABLE", f"repeated runs do not agree with each other: {means}")
+    interval = found.interval
+    if np.isnan(interval.low):
+        why = "no interval with fewer than two images or two seeds"
+        return _Judgement("INCONCLUSIVE", f"{why}: {means}", interval)
+    if interval.high < threshold:
+        return _Judgement("FAIL", f"the maps stay: {means}", interval)
+    if interval.low > threshold:
+        return _Judgement("PASS", f"the maps change: {means}", interval)
+    return _Judgement("INCONCLUSIVE", f"the interval holds the threshold {threshold:g}: {means}", interval)
+
+
+def _without_values(chosen: Block) -> _Judgement:
+    """Judge rows that are there but hold no value."""
+    codes = Counter(STATUSES[code] for code in chosen.status[chosen.status != ABSENT].tolist())
+    status, count = codes.most_common(1)[0]
+    if status == "not-applicable":
+        return _Judgement("N/A", "the randomised model is dead: nothing to compare")
+    return _Judgement("UNDEFINED", f"no value: {count} of {sum(codes.values())} are {status}")
+
+
+def _degenerate_share(block: Block, ceiling: Block | None) -> tuple[float, str]:
+    """Share of the image x seed cases in which the trained model's map is zero or constant, and which it is.
+
+    Stage 0 compares the trained model with itself, so its status is that of the trained map.
+    """
+    source = block.at([0])
+    if (source.status == ABSENT).all():
+        source = block if ceiling is None else ceiling
+    codes = source.status[source.status != ABSENT]
+    counts = [int((codes == code).sum()) for code in _DEGENERATE]
+    kinds = ["zero", "constant"]
+    return sum(counts) / max(codes.size, 1), kinds[int(np.argmax(counts))]
+
+
+def _flat(block: Block) -> stats.Floats:
+    """Images x repeats of a block whose stages are all of one kind."""
+    return np.asarray(np.concatenate(list(block.values), axis=1), dtype=np.float64)
