@@ -1,0 +1,92 @@
+"""`bench inspect`, `bench explain`, `bench train`: questions about one model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .guard import guarded
+
+Model = Annotated[
+    str,
+    typer.Option("--model", help="Zoo name, torchvision:NAME, file.py:function or package.module:function."),
+]
+Data = Annotated[
+    str | None, typer.Option("--data", help="Data set name, folder or .npz. Default: the model's own.")
+]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="File or module with explainers of your own.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("explain")(explain)
+    app.command("inspect")(inspect)
+    app.command("train")(train)
+
+
+def explain(
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="Index or id of an image of the data, or an image file.")
+    ],
+    explainer: Annotated[list[str], typer.Option("--explainer", help="Explainer; repeatable.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where the picture goes.")],
+    model: Model = "fmnist-vgg",
+    data: Data = None,
+    target: Annotated[
+        int | None, typer.Option("--target", help="Class to explain. Default: the model's prediction.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of stochastic explainers.")] = 0,
+    plugin: Plugins = None,
+    verbose: Verbose = False,
+) -> None:
+    """Draw one picture: the image and the heat map of each explainer."""
+    with guarded(verbose):
+        import explainers
+        from bench import plugins, worker
+        from explainers import pictures
+
+        plugins.load(plugin or [])
+        chosen = [found for text in explainer for found in explainers.select(text)]
+        subject = worker.subject_of(model, data, "cpu", "float32")
+        print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
+
+
+def inspect(
+    model: Model = "fmnist-vgg",
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    plugin: Plugins = None,
+    verbose: Verbose = False,
+) -> None:
+    """Look at a model before a run: layers in execution order, stages, activations, which explainers are valid on it."""
+    with guarded(verbose):
+        from bench import plugins, worker
+        from models import inspect as inspection
+
+        plugins.load(plugin or [])
+        found = inspection.inspect(worker.subject_of(model, data, "cpu", "float32"))
+        if as_json:
+            given = found.json()
+            print(given if isinstance(given, str) else json.dumps(given, indent=1))
+        else:
+            print(found.text())
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="Member of the zoo, as bench list models shows it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where the weights go. Default: nowhere.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a member of the zoo again from its recipe and say how it compares with the shipped one."""
+    with guarded(verbose):
+        from models import zoo
+
+        print(zoo.train(name, out=out))

@@ -1,0 +1,147 @@
+"""From a configuration to a plan: what the parent process gathers about suites, explainers, checks and subjects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models.naming import Spec, UsageError
+
+from . import plan, plugins, suites
+from .checks import CHECKS
+from .checks.base import CheckInfo
+from .config import Config
+from .protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything a run is planned from.
+
+    Attributes:
+        plan: the cells.
+        protocol: the protocol as the suites need it.
+        devices: where to compute.
+        explainers: side table of the explainers by name, for the run folder.
+        plugins: what was loaded and what could not be.
+        in_process: names of explainers that only this process knows.
+    """
+
+    plan: plan.Plan
+    protocol: Protocol
+    devices: tuple[str, ...]
+    explainers: dict[str, dict[str, Any]]
+    plugins: tuple[plugins.Plugin, ...]
+    in_process: tuple[str, ...]
+
+
+def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
+    """Plan a run.
+
+    Args:
+        config: the checked configuration.
+        describe: runs `bench.worker.describe`; its second argument says that it must be this very process.
+
+    Raises:
+        UsageError: something that was named does not exist or cannot be used.
+    """
+    loaded = plugins.load(config.plugin)
+    chosen = {name: suites.get(name) for name in config.suite}
+    found = {name: _explainers(suite, config, loaded) for name, suite in chosen.items()}
+    named = {facts.name: facts for group in found.values() for facts in group}
+    own = plugins.of_this_process()
+    in_process = tuple(name for name, facts in named.items() if _mentions(facts.spec, own))
+    sizes = {suite: config.size(suite) for suite in chosen.values()}
+    request = {
+        "models": config.model, "data": config.data, "counts": sorted({size.images for size in sizes.values()}),
+        "base": config.seed, "plugins": config.plugin, "device": config.device, "own_process": False,
+    }  # fmt: skip
+    answer = json.loads(describe(json.dumps(request), bool(in_process)))
+    if "usage" in answer:
+        raise UsageError(answer["usage"])
+    protocol = config.declared()
+    built = plan.build(
+        sizes, [subject_facts(values) for values in answer["subjects"]], found,
+        {name: check_facts(CHECKS[name], protocol) for suite in sizes for name in suite.checks},
+        repeats=protocol.ceiling_repeats, draws=protocol.floor_draws, base=config.seed, dtype=config.precision,
+    )  # fmt: skip
+    side = {name: facts.info for name, facts in named.items()}
+    return Facts(built, protocol, tuple(answer["devices"]), side, tuple(loaded), in_process)
+
+
+def explainer_facts(name: str) -> plan.ExplainerFacts:
+    """The facts about one explainer, without torch.
+
+    Raises:
+        UsageError: unknown name or parameter.
+    """
+    import explainers
+
+    spec = explainers.resolve(name)
+    info = json.loads(json.dumps(asdict(explainers.card(spec.name)), default=str))
+    return plan.ExplainerFacts(name, _spec(spec), info["version"], info)
+
+
+def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
+    """The facts about one check under a protocol."""
+    per_stage = sum(measure.per == "stage" for measure in info.measures)
+    return plan.CheckFacts(
+        {},
+        {"name": protocol.name, "hash": protocol.hash},
+        info.version,
+        len(info.measures) - per_stage,
+        per_stage,
+    )
+
+
+def subject_facts(values: dict[str, Any]) -> plan.SubjectFacts:
+    """The facts about a subject, from the JSON of `bench.worker.describe`."""
+    tuples = {name: tuple(values[name]) for name in ("indices", "ids", "stages")}
+    return plan.SubjectFacts(**{**values, **tuples})
+
+
+def measures() -> dict[str, dict[str, Any]]:
+    """The side table of the measures for the run folder: name -> checks, unit, direction, range, null, description."""
+    table: dict[str, dict[str, Any]] = {}
+    for info in CHECKS.values():
+        for measure in info.measures:
+            table.setdefault(measure.name, {"check": [], **measure.record()})["check"].append(info.name)
+    return table
+
+
+def _explainers(
+    suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]
+) -> list[plan.ExplainerFacts]:
+    import explainers
+
+    try:
+        names = explainers.expand(
+            config.explainers if config.explainers is not None else ",".join(suite.explainers)
+        )
+    except UsageError as error:
+        broken = [f"{plugin.name} ({plugin.error})" for plugin in loaded if plugin.error]
+        if not broken:
+            raise
+        raise UsageError(
+            f"{error}\nThese plug-ins are unavailable, since they do not import: {', '.join(broken)}"
+        ) from error
+    return [explainer_facts(name) for name in dict.fromkeys([*names, *explainers.expand(suite.references)])]
+
+
+def _spec(spec: Spec) -> dict[str, Any]:
+    """A resolved specification as JSON, with the version of every explainer in it."""
+    import explainers
+
+    inner = _spec(spec.inner) if spec.inner is not None else None
+    return {
+        "name": spec.name,
+        "params": dict(spec.params),
+        "version": explainers.card(spec.name).version,
+        "inner": inner,
+    }
+
+
+def _mentions(spec: dict[str, Any], names: set[str]) -> bool:
+    return spec["name"] in names or (spec["inner"] is not None and _mentions(spec["inner"], names))

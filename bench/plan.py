@@ -1,0 +1,319 @@
+"""The plan: the grid of cells of a run, what of it is missing, and how the missing cells are grouped into shards.
+
+A shard holds the cells that share a subject, a block of images and a seed (or draw), so that every randomised model is
+built once for all explainers of the shard. A shard is the unit of work, a cell is the unit of resuming.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from models.naming import UsageError
+
+from .cell import Cell, canonical, digest
+from .checks.base import MODEL
+from .suites import Size, Suite
+
+BLOCK = 16
+"""Images per block: a constant of the protocol, whatever the batch size, so that a larger run reuses finished cells."""
+
+CALIBRATION = ("ceiling", "floor")
+
+
+@dataclass(frozen=True)
+class SubjectFacts:
+    """What the plan knows about a subject without holding it.
+
+    Attributes:
+        text: what was given to `--model`.
+        data: what was given to `--data`, or None.
+        name: display name.
+        identity: JSON-able identity with its digests.
+        indices: the chosen images, as many as the largest suite needs; every count is a prefix of a larger one.
+        ids: their stable ids.
+        digests: per block size in use, content digest of each block: {"start:stop": sha256}.
+        stages: names of the stages, output layer first.
+        pixels: pixels of an image, height times width.
+    """
+
+    text: str
+    data: str | None
+    name: str
+    identity: dict[str, Any]
+    indices: tuple[int, ...]
+    ids: tuple[str, ...]
+    digests: dict[str, str]
+    stages: tuple[str, ...]
+    pixels: int = 0
+
+
+@dataclass(frozen=True)
+class ExplainerFacts:
+    """What the plan knows about an explainer: its text, resolved specification, version and declarations."""
+
+    name: str
+    spec: dict[str, Any]
+    version: int
+    info: dict[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """Canonical JSON for the cell's identity."""
+        return canonical({"spec": self.spec, "version": self.version})
+
+    @property
+    def cost(self) -> float:
+        """Forward-backward passes per image."""
+        return float(self.info.get("cost", 1.0))
+
+
+@dataclass(frozen=True)
+class CheckFacts:
+    """What a check's result depends on, and how many rows it gives at each stage: per image, and about the stage."""
+
+    parameters: dict[str, Any]
+    protocol: dict[str, str]
+    version: int
+    per_image: int
+    per_stage: int
+
+    @property
+    def identity(self) -> str:
+        """Canonical JSON for the cell's identity."""
+        return canonical({"parameters": self.parameters, "protocol": self.protocol, "version": self.version})
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell and what its shard needs to run it."""
+
+    cell: Cell
+    subject: int
+    start: int
+    stop: int
+    cost: float
+
+    @property
+    def group(self) -> tuple[int, int, int, bool, int]:
+        """Cells with equal groups share a shard."""
+        return self.subject, self.start, self.stop, self.cell.check in CALIBRATION, self.cell.seed
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Work for one worker process, made of texts and numbers only.
+
+    Attributes:
+        model, data: what to load.
+        start, stop: the block, as positions in `indices`.
+        indices: image indices of the block.
+        calibration: ceiling and floor cells, else cells along the stages.
+        seed: seed index, repeat or draw.
+        cells: per cell key, suite, check, subject, explainer, images (ids).
+        cost: estimated forward-backward passes.
+    """
+
+    model: str
+    data: str | None
+    start: int
+    stop: int
+    indices: tuple[int, ...]
+    calibration: bool
+    seed: int
+    cells: tuple[dict[str, Any], ...]
+    cost: float
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that name the shard's work, independent of the machine and of the order."""
+        return digest(sorted(cell["key"] for cell in self.cells))[:16]
+
+    @property
+    def label(self) -> str:
+        """What progress shows, for example `fmnist-vgg images 0-15 seed 2`."""
+        kind = "calibration " if self.calibration else "seed "
+        return f"{self.cells[0]['subject']} · images {self.start}-{self.stop - 1} · {kind}{self.seed}"
+
+    def to_json(self) -> str:
+        """The shard as text, for the way to another process."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Shard:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        return Shard(**{**values, "indices": tuple(values["indices"]), "cells": tuple(values["cells"])})
+
+    def by_explainer(self) -> Iterator[Shard]:
+        """The shard in pieces of one explainer each, to find out which one brings a worker down."""
+        for name in dict.fromkeys(cell["explainer"] for cell in self.cells):
+            yield replace(self, cells=tuple(cell for cell in self.cells if cell["explainer"] == name))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks of a run and the subjects they refer to."""
+
+    tasks: tuple[Task, ...]
+    subjects: tuple[SubjectFacts, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all cells, in the order of the plan."""
+        return [task.cell.key for task in self.tasks]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The cells as they stand in `plan.json`."""
+        return [task.cell.entry() for task in self.tasks]
+
+    def missing(self, done: Collection[str]) -> list[Task]:
+        """The tasks whose cell is not done."""
+        return [task for task in self.tasks if task.cell.key not in done]
+
+    def part(self, index: int, count: int) -> Plan:
+        """One of `count` parts with every cell in exactly one; cells of a shard stay together."""
+        if count == 1:
+            return self
+
+        def place(task: Task) -> int:
+            subject = self.subjects[task.subject]
+            return int(digest([subject.identity, *task.group[1:]])[:8], 16) % count
+
+        return replace(self, tasks=tuple(task for task in self.tasks if place(task) == index))
+
+    def shards(self, tasks: Iterable[Task]) -> list[Shard]:
+        """Tasks grouped into shards, the longest first so that the workers finish together."""
+        groups: dict[tuple[int, int, int, bool, int], list[Task]] = {}
+        for task in tasks:
+            groups.setdefault(task.group, []).append(task)
+        shards = [self._shard(group) for group in groups.values()]
+        return sorted(shards, key=lambda shard: (-shard.cost, shard.id))
+
+    def _shard(self, tasks: Sequence[Task]) -> Shard:
+        first = tasks[0]
+        subject = self.subjects[first.subject]
+        indices = subject.indices[first.start : first.stop]
+        cells = tuple(
+            {"key": task.cell.key, "suite": task.cell.suite, "check": task.cell.check, "subject": task.cell.subject,
+             "explainer": task.cell.explainer, "seed": task.cell.seed, "images": list(task.cell.images)}
+            for task in tasks
+        )  # fmt: skip
+        calibration = first.cell.check in CALIBRATION
+        cost = sum(task.cost for task in tasks)
+        return Shard(
+            subject.text,
+            subject.data,
+            first.start,
+            first.stop,
+            indices,
+            calibration,
+            first.cell.seed,
+            cells,
+            cost,
+        )
+
+
+def blocks(images: int) -> list[tuple[int, int]]:
+    """Start and stop of each block of at most `BLOCK` images.
+
+    Example:
+        >>> blocks(20)
+        [(0, 16), (16, 20)]
+    """
+    return [(start, min(start + BLOCK, images)) for start in range(0, images, BLOCK)]
+
+
+def build(
+    sizes: Mapping[Suite, Size],
+    subjects: Sequence[SubjectFacts],
+    explainers: Mapping[str, Sequence[ExplainerFacts]],
+    checks: Mapping[str, CheckFacts],
+    *,
+    repeats: int,
+    draws: int,
+    base: int,
+    dtype: str,
+) -> Plan:
+    """The grid of cells of a run; a cell that two suites ask for stands in it once.
+
+    Args:
+        sizes: size of each suite to run.
+        subjects: the models under test.
+        explainers: per suite name, the explainers, references included.
+        checks: per check name, what its result depends on.
+        repeats: repeats on the trained model for the ceiling, >= 1.
+        draws: fully re-initialised models for the floor, >= 1.
+        base: base seed.
+        dtype: numerics.
+    """
+    tasks: dict[str, Task] = {}
+    for suite, size in sizes.items():
+        for number, subject in enumerate(subjects):
+            for check in suite.checks:
+                seeds = {"ceiling": repeats, "floor": draws}.get(check, size.seeds)
+                for task in _check_tasks(
+                    check, checks[check], size.images, seeds, subject, explainers[suite.name]
+                ):
+                    cell = replace(task.cell, suite=suite.name, base=base, dtype=dtype)
+                    tasks.setdefault(cell.key, replace(task, cell=cell, subject=number))
+    return Plan(tuple(tasks.values()), tuple(subjects))
+
+
+def _check_tasks(
+    check: str,
+    facts: CheckFacts,
+    images: int,
+    seeds: int,
+    subject: SubjectFacts,
+    explainers: Sequence[ExplainerFacts],
+) -> Iterator[Task]:
+    stages = len(subject.stages)
+    health = check.startswith("health-")
+    layers = 1 if check in CALIBRATION else stages + 1
+    for start, stop in blocks(images)[: 1 if health else None]:
+        for seed in range(seeds):
+            for explainer in (None,) if health else explainers:
+                count = stop - start
+                rows = layers * (count * facts.per_image + facts.per_stage)
+                cell = Cell(
+                    suite="", check=check, check_identity=facts.identity,
+                    subject=subject.name, subject_identity=canonical(subject.identity),
+                    explainer=explainer.name if explainer else MODEL,
+                    explainer_identity=explainer.identity if explainer else "null",
+                    images=subject.ids[start:stop], images_digest=subject.digests[f"{start}:{stop}"],
+                    seed=seed, base=0, dtype="", rows=rows,
+                )  # fmt: skip
+                cost = layers * count * (explainer.cost if explainer else 1.0)
+                yield Task(cell, 0, start, stop, cost)
+
+
+def join(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], folder: str
+) -> list[dict[str, Any]]:
+    """The cells of a folder after a run that widens it.
+
+    More images, seeds, explainers or suites widen a folder. A run that would measure the same thing a second time in
+    another way (other weights, protocol, numerics, base seed, parameters) is refused, since the two would be mixed.
+
+    Raises:
+        UsageError: a new cell measures what an old one measures, under another identity.
+    """
+    kept = [dict(entry) for entry in old if entry["key"] not in {cell["key"] for cell in new}]
+    taken: dict[tuple[str, str, str, int], set[str]] = {}
+    for cell in kept:
+        taken.setdefault(_place(cell), set()).update(cell["images"])
+    for entry in new:
+        if not taken.get(_place(entry), set()).isdisjoint(entry["images"]):
+            raise UsageError(
+                f"the run folder {folder} belongs to another configuration: it holds {entry['check']} of "
+                f"{entry['explainer']} on {entry['subject']} (seed {entry['seed']}) under other weights, data, protocol, "
+                "numerics, base seed, version or block of images; choose another --out, or repeat the command that made it"
+            )
+    return kept + [dict(entry) for entry in new]
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[str, str, str, int]:
+    return entry["check"], entry["subject"], entry["explainer"], entry["seed"]

@@ -1,0 +1,120 @@
+"""Explainers and models from outside: files and modules given with `--plugin`, and installed entry points."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from models.naming import UsageError
+
+_registered: set[str] = set()
+
+GROUPS = ("sanity_bench.explainers", "sanity_bench.models")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plug-in and whether it could be loaded.
+
+    Attributes:
+        name: what the user gave, or the name of the entry point.
+        origin: file, module, or distribution that it comes from.
+        group: entry point group, or `--plugin`.
+        error: why it is unavailable, empty when it is not.
+        trace: the traceback of that error.
+    """
+
+    name: str
+    origin: str
+    group: str
+    error: str = ""
+    trace: str = ""
+
+
+def load(given: Iterable[str]) -> list[Plugin]:
+    """Import the plug-ins given by the user and the installed ones; a broken one is reported, never fatal.
+
+    Args:
+        given: files ending in `.py`, or names of importable modules.
+
+    Raises:
+        UsageError: a file that does not exist.
+    """
+    before = _names()
+    loaded = [_load_given(name) for name in given] + [_load_entry(entry) for entry in _entries(GROUPS[0])]
+    _registered.update(_names() - before)
+    return loaded
+
+
+def of_this_process() -> set[str]:
+    """Explainers that the running program registered itself, which no other process can find by name."""
+    return _names() - _registered
+
+
+def _names() -> set[str]:
+    import explainers
+
+    return {card.name for card in explainers.cards() if card.origin != "built-in"}
+
+
+def model_names() -> dict[str, str]:
+    """Models from entry points: name -> `module:function`, as `models.load` takes it."""
+    return {entry.name: entry.value for entry in _entries(GROUPS[1])}
+
+
+def _entries(group: str) -> list[metadata.EntryPoint]:
+    return sorted(metadata.entry_points(group=group), key=lambda entry: entry.name)
+
+
+def _load_entry(entry: metadata.EntryPoint) -> Plugin:
+    origin = entry.dist.name if entry.dist is not None else entry.value
+    try:
+        entry.load()
+    except Exception as error:
+        return Plugin(entry.name, origin, entry.group, _summary(error), traceback.format_exc())
+    return Plugin(entry.name, origin, entry.group)
+
+
+def _load_given(name: str) -> Plugin:
+    path = Path(name)
+    is_file = path.suffix == ".py" or path.exists()
+    if is_file and not path.is_file():
+        raise UsageError(
+            f"--plugin {name!r}: there is no such file; give a .py file or the name of an importable module"
+        )
+    try:
+        origin = _import_file(path) if is_file else importlib.import_module(name).__file__ or name
+    except Exception as error:
+        return Plugin(name, name, "--plugin", _summary(error), traceback.format_exc())
+    return Plugin(name, origin, "--plugin")
+
+
+def _import_file(path: Path) -> str:
+    """Import a file once per process, under a name made of its path, so that two files of one name do not collide."""
+    full = path.resolve()
+    module_name = f"{path.stem}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}"
+    if module_name in sys.modules:
+        return str(full)
+    spec = importlib.util.spec_from_file_location(module_name, full)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return str(full)
+
+
+def _summary(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,125 @@
+"""Progress of a run, read from the run folder: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Collection
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reports.store import Store
+
+from . import pool, worker
+
+POLL = 0.5
+LINES = 10.0
+
+
+class Progress:
+    """Shows cells done and total, rate, time left, what runs now and failures so far.
+
+    What is done is counted in the run folder, so work of another machine in the same folder shows too.
+
+    Args:
+        store: the run folder.
+        keys: keys of all cells of the run.
+        done: how many of them were done before.
+        quiet: show nothing.
+        console: where to write; default: standard error.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Collection[str],
+        done: int,
+        *,
+        quiet: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        # A reader of its own: the thread here and the run look at the folder at the same time.
+        self.store = Store.open(store.path)
+        self.keys = frozenset(keys)
+        self.before = self.done = done
+        self.failed: dict[str, str] = {}
+        self.quiet = quiet
+        self.console = console or Console(file=sys.stderr)
+        self.started = time.monotonic()
+        self._live: Live | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._printed = ("", 0.0)
+
+    def __enter__(self) -> Progress:
+        if not self.quiet:
+            if self.console.is_terminal:
+                self._live = Live(self._view(), console=self.console, auto_refresh=False, transient=True)
+                self._live.start()
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._live is not None:
+            self._live.stop()
+
+    def listen(self, status: worker.Status) -> None:
+        """Take the status of a finished shard."""
+        for key, message in status.failed.items():
+            if key not in self.failed and message not in self.failed.values() and not self.quiet:
+                self.console.print(f"failed: {message}", style="red", markup=False, highlight=False)
+            self.failed[key] = message
+
+    def line(self) -> str:
+        """Progress in one line, for example `12/40 cells, 3.1/s, 0:09 left, 0 failed; now: saliency ...`."""
+        new = self.done - self.before
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = (
+            f"{new / seconds:.1f}/s, {clock((len(self.keys) - self.done) * seconds / new)} left"
+            if new > 0
+            else "starting"
+        )
+        labels = [str(mark.get("label", "")) for mark in pool.claims(self.store.path).values()]
+        now = f"; now: {' | '.join(labels[:4])}" if labels else ""
+        return f"{self.done}/{len(self.keys)} cells, {rate}, {len(self.failed)} failed{now}"
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL):
+            self.done = len(self.keys & self.store.done())
+            if self._live is not None:
+                self._live.update(self._view(), refresh=True)
+                continue
+            text, printed = self._printed
+            line = self.line()
+            if line != text and time.monotonic() - printed >= LINES:
+                self._printed = (line, time.monotonic())
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _view(self) -> Table:
+        grid = Table.grid(expand=True)
+        grid.add_row(ProgressBar(total=max(len(self.keys), 1), completed=self.done))
+        grid.add_row(Text(self.line(), no_wrap=True, overflow="ellipsis"))
+        return grid
+
+
+def clock(seconds: float) -> str:
+    """A duration as people write it.
+
+    Example:
+        >>> clock(9), clock(125), clock(7384)
+        ('0:09', '2:05', '2:03:04')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

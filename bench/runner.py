@@ -1,0 +1,245 @@
+"""Running a configuration: open the folder, compute what is missing, judge the reference explainers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports.store import Store
+
+from . import facts as gathering
+from . import pool as pools
+from . import provenance, suites, worker
+from .cell import digest
+from .config import Config, cores, resolve
+from .plan import Plan, join
+from .progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run and where its results are.
+
+    Attributes:
+        path: the run folder.
+        expected: number of cells planned.
+        computed: number of cells that this call computed.
+        missing: keys of the cells without records.
+        failed: key -> first line of the error, of the cells that failed in this call.
+        notices: remarks for the user.
+    """
+
+    path: Path
+    expected: int
+    computed: int
+    missing: tuple[str, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned cell has records."""
+        return not self.missing
+
+    def frame(self) -> pd.DataFrame:
+        """The tidy records of the run folder."""
+        import reports
+
+        return reports.load(self.path)
+
+    def verdicts(self) -> pd.DataFrame:
+        """One row per subject, explainer and check."""
+        import reports
+
+        return reports.verdicts(self.frame())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A planned run before anything is computed.
+
+    Attributes:
+        config: the configuration.
+        facts: what the plan was made from.
+        plan: the part of the plan that this call is to run.
+        done: keys of cells that have records.
+        failures: stored failures by key.
+        jobs: worker processes to use.
+        notices: remarks for the user.
+    """
+
+    config: Config
+    facts: gathering.Facts
+    plan: Plan
+    done: frozenset[str]
+    failures: dict[str, dict[str, Any]]
+    jobs: int
+    notices: tuple[str, ...]
+
+
+def run(**options: Any) -> Run:
+    """Run a suite, or go on with it: finished cells of the run folder are not computed again.
+
+    Args:
+        options: as on the command line, with underscores: `suite`, `model`, `data`, `explainers`, `images`, `seeds`,
+            `protocol`, `profile`, `device`, `precision`, `batch_size`, `jobs`, `out`, `plugin`, `seed`, ...; `config` names
+            a TOML file with the same keys. `quiet` is true unless it is given.
+
+    Returns:
+        The run, with `.path`, `.frame()` and `.verdicts()`.
+
+    Raises:
+        UsageError: an unknown option or name, or a value that cannot be used.
+        RunFolderError: the run folder cannot be used.
+
+    Example:
+        >>> import bench, tempfile
+        >>> done = bench.run(suite="smoke", explainers="saliency", images=1, seeds=1, jobs=1, out=tempfile.mkdtemp())
+        >>> done.complete
+        True
+    """
+    file = options.pop("config", None)
+    return execute(resolve({"quiet": True, **options}, file))
+
+
+def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
+    """Plan a configuration and look at what its folder already holds; computes nothing and writes nothing."""
+    facts = gathering.gather(config, lambda text, here: _describe(text, here, pool))
+    plan = facts.plan.part(*config.slice())
+    folder = config.folder()
+    store = Store.open(folder) if (folder / "config.json").exists() else None
+    if store is not None:
+        join(store.plan(), plan.entries(), str(folder))
+    notices = [
+        f"plug-in {plugin.name} is unavailable: {plugin.error}" for plugin in facts.plugins if plugin.error
+    ]
+    jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices))
+    if facts.in_process and jobs > 1:
+        jobs = 1
+        notices.append(
+            f"{', '.join(facts.in_process)} exist only in this process, so everything runs in it; put them in a file and "
+            "give it with --plugin to use more processes"
+        )
+    done = frozenset(store.done() if store else ())
+    return Prepared(config, facts, plan, done, store.failures() if store else {}, jobs, tuple(notices))
+
+
+def execute(config: Config, console: Console | None = None) -> Run:
+    """Run a configuration.
+
+    Args:
+        config: what to run.
+        console: where progress goes; default: standard error.
+
+    Raises:
+        UsageError, RunFolderError: something that the user can mend.
+        KeyboardInterrupt: after the workers were ended; finished cells are kept.
+    """
+    pool = pools.Pool(config.jobs or cores(), config.backend)
+    with _stopping(pool):
+        prepared = prepare(config, pool)
+        pool.jobs = prepared.jobs
+        store = open_folder(prepared)
+        keys = prepared.plan.keys
+        before = len(prepared.done.intersection(keys))
+        with Progress(store, keys, before, quiet=config.quiet, console=console) as progress:
+            for notice in prepared.notices:
+                progress.console.print(f"note: {notice}", style="yellow", markup=False, highlight=False)
+            if before < len(keys):
+                pools.compute(prepared.plan, context(prepared, pool, store), pool, store, progress.listen)
+        done = store.done()
+    missing = tuple(key for key in keys if key not in done)
+    computed = len(keys) - len(missing) - before
+    return Run(store.path, len(keys), computed, missing, progress.failed, prepared.notices)
+
+
+def open_folder(prepared: Prepared) -> Store:
+    """Make or open the run folder and write what is expected of it.
+
+    Raises:
+        UsageError, RunFolderError: the folder belongs to another configuration or cannot be written.
+    """
+    config, facts = prepared.config, prepared.facts
+    protocol = facts.protocol
+    declared = {
+        "name": protocol.name,
+        "hash": protocol.hash,
+        "parameters": protocol.parameters(),
+        "source": protocol.source,
+    }
+    # What all cells of one folder share; images, seeds, explainers and models may be added to it later.
+    shared = {
+        "protocol": protocol.name,
+        "precision": config.precision,
+        "seed": config.seed,
+        "data": config.data,
+    }
+    store = Store.create(config.folder(), shared, declared, gathering.measures(), facts.explainers)
+    store.write_plan(join(store.plan(), facts.plan.entries(), str(store.path)))
+    record = {
+        "configuration": config.record(),
+        "source": provenance.git_state(Path.cwd()),
+        "hardware": provenance.hardware(),
+    }
+    name = f"run-{digest(record)[:16]}"
+    if name not in store.provenance():
+        store.write_provenance(name, record)
+    return store
+
+
+def context(prepared: Prepared, pool: pools.Pool, store: Store) -> worker.Context:
+    """What all shards of the run have in common."""
+    config, facts = prepared.config, prepared.facts
+    choices = dict(suites.get(config.suite[0]).choices)
+    slots = -(-prepared.jobs // len(facts.devices))
+    return worker.Context(
+        store=str(store.path.resolve()), protocol=config.protocol, choices=choices, base=config.seed, devices=facts.devices,
+        slots=slots, precision=config.precision, batch_size=config.batch_size,
+        plugins=tuple(str(Path(name).resolve()) if name.endswith(".py") else name for name in config.plugin),
+        own_process=pool.own_processes, fail_fast=config.fail_fast,
+    )  # fmt: skip
+
+
+def reference_faults(verdicts: pd.DataFrame) -> list[str]:
+    """Reference explainers whose verdict is not the known one; then the run says nothing about the others.
+
+    Args:
+        verdicts: as `reports.verdicts` gives them.
+
+    Returns:
+        One sentence per fault, empty when all is well.
+    """
+    faults = []
+    table = verdicts[(verdicts["check"] == "cascading") & verdicts["explainer"].isin(list(suites.EXPECTED))]
+    for row in table.to_dict("records"):
+        wanted = suites.EXPECTED[str(row["explainer"])]
+        if row["verdict"] != wanted:
+            faults.append(
+                f"{row['explainer']} on {row['subject']} is {row['verdict']}, known is {wanted} ({row['reason']})"
+            )
+    return faults
+
+
+def _describe(request: str, here: bool, pool: pools.Pool | None) -> str:
+    if here or pool is None or not pool.own_processes:
+        return worker.describe(request)
+    values = json.loads(request) | {"own_process": True}
+    return next(iter(list(pool.map(worker.describe, [(json.dumps(values),)]))))
+
+
+@contextmanager
+def _stopping(pool: pools.Pool) -> Iterator[None]:
+    """End the workers when the run is broken off, by Ctrl-C or by an error."""
+    try:
+        yield
+    except BaseException:
+        pool.stop()
+        raise

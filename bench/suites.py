@@ -1,0 +1,114 @@
+"""The suites: which checks, which explainers, how many images and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models.naming import UsageError, near
+
+LATER = ("class-discrimination", "pixel-perturbation", "generative", "all")
+PROFILES = ("quick", "standard", "full")
+
+REFERENCES = ("input", "edge-detector", "constant", "random", "random-by-model")
+RANDOMIZATION_EXPLAINERS = (
+    "gradient", "saliency", "input-x-gradient", "integrated-gradients", "deconvnet", "guided-backprop", "gradcam",
+    "guided-gradcam", "lrp-epsilon", "lrp-a1b0", "lrp-a2b1", "lrp-a3b2", "lrp-a4b3", "lrp-a5b4", "lrp-a6b5", "lrp-a9b8",
+    "smoothgrad", "smoothgrad-squared", "vargrad",
+)  # fmt: skip
+EXPECTED = {
+    "input": "FAIL",
+    "edge-detector": "FAIL",
+    "constant": "UNDEFINED",
+    "random": "UNRELIABLE",
+    "random-by-model": "PASS",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a run is.
+
+    Attributes:
+        images: number of images, >= 1.
+        seeds: number of randomised models per stage, >= 1.
+    """
+
+    images: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of checks with default explainers and sizes.
+
+    Attributes:
+        name: what `--suite` takes.
+        summary: one line for `bench list suites`.
+        checks: names of the checks, in the order of the report.
+        explainers: used when `--explainers` is not given.
+        references: explainers with a known verdict, always run beside the others.
+        sizes: one per profile.
+        choices: what the suite changes in the protocol, for example fewer draws for the floor.
+    """
+
+    name: str
+    summary: str
+    checks: tuple[str, ...]
+    explainers: tuple[str, ...]
+    references: tuple[str, ...] = REFERENCES
+    sizes: Mapping[str, Size] = field(default_factory=dict, hash=False)
+    choices: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+
+_SUITES = (
+    Suite(
+        "randomization",
+        "does the explanation notice that weights were replaced by noise?",
+        ("cascading", "independent", "ceiling", "floor", "health-cascading", "health-independent"),
+        RANDOMIZATION_EXPLAINERS,
+        sizes={"quick": Size(16, 5), "standard": Size(32, 10), "full": Size(64, 20)},
+    ),
+    Suite(
+        "smoke",
+        "the same in seconds, on a few images: does everything run here?",
+        ("cascading", "ceiling", "floor", "health-cascading"),
+        ("saliency", "guided-backprop", "gradcam", "lrp-a1b0"),
+        sizes=dict.fromkeys(PROFILES, Size(4, 2)),
+        choices={"floor_draws": 2},
+    ),
+)
+
+
+def names() -> list[str]:
+    """The suites that exist in this version.
+
+    Example:
+        >>> names()
+        ['randomization', 'smoke']
+    """
+    return [suite.name for suite in _SUITES]
+
+
+def suites() -> tuple[Suite, ...]:
+    """All suites of this version."""
+    return _SUITES
+
+
+def get(name: str) -> Suite:
+    """The suite of this name.
+
+    Raises:
+        UsageError: there is no such suite, or it belongs to a later version.
+
+    Example:
+        >>> get("smoke").checks[0]
+        'cascading'
+    """
+    for suite in _SUITES:
+        if suite.name == name:
+            return suite
+    allowed = ", ".join(names())
+    if name in LATER:
+        raise UsageError(f"suite {name!r} is not part of this version; this version has {allowed}")
+    raise UsageError(f"unknown suite {name!r}; allowed are {allowed}{near(name, names())}")

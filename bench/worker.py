@@ -1,0 +1,339 @@
+"""What runs in a worker process: describing what a plan needs to know, and computing one shard.
+
+Only texts cross the border of a process. The worker loads subjects and explainers by name, writes each finished cell
+itself, and hands back a short status; so a worker that dies loses only the cells that it had not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.naming import UsageError
+from reports.files import RunFolderError, unwritable
+from reports.store import Store
+
+from . import devices, plugins, protocols, provenance
+from .checks.base import MODEL, CellResult
+from .plan import Shard, blocks
+
+if TYPE_CHECKING:
+    from explainers import Explainer
+    from models.base import Subject
+
+CLAIMS = "claims"
+PICTURES = 4
+LABELS = ("suite", "check", "subject", "explainer", "seed")
+
+_subjects: dict[tuple[str, str | None, str, str], Subject] = {}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all shards of a run have in common, made of texts and numbers only.
+
+    Attributes:
+        store: the run folder.
+        protocol: name of the protocol.
+        choices: what the suites change in it.
+        base: base seed.
+        devices: devices to spread over.
+        slots: workers per device.
+        precision: numerics.
+        batch_size: images per pass, None = chosen per explainer.
+        plugins: files and modules to import first.
+        own_process: the worker may set process-wide things (threads, signals).
+        fail_fast: stop the shard at the first failed cell.
+    """
+
+    store: str
+    protocol: str
+    choices: dict[str, Any]
+    base: int
+    devices: tuple[str, ...]
+    slots: int
+    precision: str
+    batch_size: int | None
+    plugins: tuple[str, ...]
+    own_process: bool
+    fail_fast: bool = False
+
+    def to_json(self) -> str:
+        """The context as text."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Context:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        return Context(**{**values, "devices": tuple(values["devices"]), "plugins": tuple(values["plugins"])})
+
+
+@dataclass
+class Status:
+    """What a shard hands back: how many cells are done, which failed and why (first line), what the user got wrong."""
+
+    shard: str
+    done: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    usage: str = ""
+    seconds: float = 0.0
+
+
+def run_shard(context_text: str, shard_text: str) -> str:
+    """Compute the cells of a shard that are not done, and store each as it finishes.
+
+    Args:
+        context_text: JSON of `Context`.
+        shard_text: JSON of `Shard`.
+
+    Returns:
+        JSON of `Status`. Errors of cells are stored as failures; only a run folder that cannot be written, or a model
+        that cannot be loaded, ends the run, through `Status.usage`.
+    """
+    context, shard = Context.from_json(context_text), Shard.from_json(shard_text)
+    status = Status(shard.id)
+    started = time.perf_counter()
+    try:
+        with _process(context), _claim(context, shard):
+            _compute(context, shard, status)
+    except (UsageError, RunFolderError) as error:
+        status.usage = str(error)
+    status.seconds = time.perf_counter() - started
+    return json.dumps(asdict(status))
+
+
+def _compute(context: Context, shard: Shard, status: Status) -> None:
+    store = Store.open(context.store)
+    done = store.done()
+    missing = {(cell["check"], cell["explainer"]): cell for cell in shard.cells if cell["key"] not in done}
+    if not missing:
+        return
+    try:
+        device = devices.take_slot(context.devices, context.slots)
+        subject = subject_of(shard.model, shard.data, device, context.precision)
+        before = subject.checksum()
+        _note(store, context, device, subject)
+        for result in _results(context, shard, subject, missing):
+            cell = missing.pop((result.check, result.explainer), None)
+            if cell is not None:
+                _keep(store, cell, result, status)
+            if context.fail_fast and status.failed:
+                return
+        if subject.checksum() != before:
+            _subjects.clear()
+            raise RuntimeError(f"an explainer changed the model {subject.name} and did not put it back")
+    except (UsageError, RunFolderError):
+        raise
+    except Exception as error:
+        record = failure(error)
+        for cell in missing.values():
+            _fail(store, cell, record, status)
+        missing = {}
+    for cell in missing.values():
+        _fail(store, cell, {"type": "Missing", "message": "the check gave no result for this cell"}, status)
+
+
+def _results(
+    context: Context, shard: Shard, subject: Subject, missing: dict[tuple[str, str], dict[str, Any]]
+) -> Iterator[CellResult]:
+    """The results of a shard; when memory runs out, what is left is tried again with half the batch size."""
+    from .checks import randomization
+
+    protocol = protocols.get(context.protocol).with_(**context.choices)
+    batch_size = context.batch_size
+    while True:
+        found = explainers_of(name for _, name in missing if name != MODEL)
+        common: dict[str, Any] = {
+            "protocol": protocol,
+            "wanted": set(missing),
+            "base": context.base,
+            "batch_size": batch_size,
+        }
+        if shard.calibration:
+            results = randomization.run_calibration(subject, found, list(shard.indices), shard.seed, **common)
+        else:
+            pictures = PICTURES if shard.start == 0 and shard.seed == 0 else 0
+            results = randomization.run_block(
+                subject, found, list(shard.indices), shard.seed, pictures=pictures, **common
+            )
+        smaller = devices.smaller_batch(batch_size, len(shard.indices))
+        again = False
+        try:
+            for result in results:
+                if (
+                    smaller is not None
+                    and result.error is not None
+                    and devices.says_out_of_memory(**_said(result.error))
+                ):
+                    again = True
+                else:
+                    yield result
+        except Exception as error:
+            if smaller is None or not devices.out_of_memory(error):
+                raise
+            again = True
+        if not again:
+            return
+        devices.release()
+        batch_size = smaller
+
+
+def _said(error: dict[str, Any]) -> dict[str, str]:
+    return {"kind": str(error.get("type", "")), "message": str(error.get("message", ""))}
+
+
+def _keep(store: Store, cell: dict[str, Any], result: CellResult, status: Status) -> None:
+    if result.error is not None:
+        _fail(store, cell, {**failure_context(), **result.error}, status)
+        return
+    same = {**{name: cell[name] for name in LABELS}, "seconds": result.seconds, "cell": cell["key"]}
+    store.write_records(cell["key"], [{**row, **same} for row in result.rows])
+    if result.pictures is not None:
+        arrays, meta = result.pictures["arrays"], result.pictures["meta"]
+        labels = {name: cell[name] for name in LABELS[1:]}
+        store.write_picture(cell["key"], arrays, {**meta, **labels})
+    status.done += 1
+
+
+def _fail(store: Store, cell: dict[str, Any], record: dict[str, Any], status: Status) -> None:
+    store.write_failure(cell["key"], {**record, **{name: cell[name] for name in LABELS}})
+    first = (str(record.get("message") or "no message").splitlines() or [""])[0]
+    status.failed[cell["key"]] = f"{cell['explainer']}: {record.get('type')}: {first}"
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """What is stored of an error: type, message, traceback, host and process."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        **failure_context(),
+    }
+
+
+def failure_context() -> dict[str, Any]:
+    """Host and process of a failure."""
+    return {"host": socket.gethostname(), "process": os.getpid()}
+
+
+def subject_of(model: str, data: str | None, device: str, precision: str) -> Subject:
+    """The subject, loaded once per process and placed on a device.
+
+    Raises:
+        UsageError: unknown or unusable model or data.
+    """
+    import models
+
+    place = (model, data, device, precision)
+    if place not in _subjects:
+        _subjects.clear()
+        subject = models.load(plugins.model_names().get(model, model), data=data)
+        if device != "cpu" or precision != "float32":
+            subject = subject.to(device, precision)
+        _subjects[place] = subject
+    return _subjects[place]
+
+
+def explainers_of(names: Iterable[str]) -> list[Explainer]:
+    """The explainers of these names, each once, in order."""
+    import explainers
+
+    return [explainers.get(name) for name in dict.fromkeys(names)]
+
+
+def _note(store: Store, context: Context, device: str, subject: Subject) -> None:
+    """Store where this process's results come from."""
+    used = [
+        {"name": plugin.name, "origin": plugin.origin}
+        for plugin in plugins.load(context.plugins)
+        if not plugin.error
+    ]
+    name, record = provenance.collect(
+        device=device, precision=context.precision, subjects={subject.name: subject.identity()}, plugins=used
+    )
+    if not (store.path / "provenance" / f"{name}.json").exists():
+        store.write_provenance(name, record)
+
+
+@contextmanager
+def _process(context: Context) -> Iterator[None]:
+    """One torch thread, whatever the number of jobs, so that sums are taken in the same order everywhere."""
+    import torch
+
+    if context.own_process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    plugins.load(context.plugins)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if not context.own_process:
+            torch.set_num_threads(threads)
+
+
+@contextmanager
+def _claim(context: Context, shard: Shard) -> Iterator[None]:
+    """A mark that says which shard is being computed; one that outlives its process tells of a crash."""
+    mark = Path(context.store) / CLAIMS / shard.id
+    try:
+        mark.parent.mkdir(exist_ok=True)
+        mark.write_text(
+            json.dumps({"label": shard.label, "host": socket.gethostname(), "process": os.getpid()})
+        )
+    except OSError as error:
+        raise unwritable(mark, error) from error
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def describe(request_text: str) -> str:
+    """What a plan needs to know about the models and this machine.
+
+    Args:
+        request_text: JSON with `models`, `data`, `counts` (numbers of images in use), `base`, `plugins`, `device`,
+            `own_process`.
+
+    Returns:
+        JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user.
+    """
+    request = json.loads(request_text)
+    try:
+        if request["own_process"]:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        plugins.load(request["plugins"])
+        found = devices.available(request["device"])
+        return json.dumps(
+            {"devices": found, "subjects": [_subject_facts(model, request) for model in request["models"]]}
+        )
+    except (UsageError, RunFolderError) as error:
+        return json.dumps({"usage": str(error), "traceback": traceback.format_exc()})
+
+
+def _subject_facts(model: str, request: dict[str, Any]) -> dict[str, Any]:
+    subject = subject_of(model, request["data"], "cpu", "float32")
+    indices = subject.select(max(request["counts"]), request["base"])
+    spans = sorted({span for count in request["counts"] for span in blocks(count)})
+    return {
+        "text": model,
+        "data": request["data"],
+        "name": subject.name,
+        "identity": subject.identity(),
+        "indices": indices,
+        "ids": [str(subject.data.ids[index]) for index in indices],
+        "digests": {f"{start}:{stop}": subject.data.digest(indices[start:stop]) for start, stop in spans},
+        "stages": [stage.name for stage in subject.stages],
+        "pixels": int(subject.data.shape[-1] * subject.data.shape[-2]),
+    }
