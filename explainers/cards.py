@@ -81,8 +81,7 @@ _RELEVANCE = (
         "operations for which a rule exists", "a1b0, a2b1, a3b2 fail, beta >= 3 passes (Nuzzo 2020); a5b4 passes (Sixt 2020)",
         "relevance:lrp", "relevance", requires="relevance", cost=2,
         params={
-            "rule": "alpha-beta", "alpha": 2.0, "beta": 1.0, "epsilon": 0.01, "seed": "abs", "bias": "ignore",
-            "denominator": "common", "first": "rule",
+            "rule": "alpha-beta", "alpha": 2.0, "beta": 1.0, "epsilon": 0.01, "seed": "abs",
         },
     ),
 )  # fmt: skip

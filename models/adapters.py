@@ -7,14 +7,16 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from .base import Subject
-from .data import ImageSet
+from .data import ImageSet, load_data
 from .naming import UsageError, near, value_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,6 +36,7 @@ def from_function(text: str, data: ImageSet | None) -> Subject:
         raise UsageError(f"model {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}")
     made = _call(function, text)
     if isinstance(made, Subject):
+        made.model.eval()
         return checked(made if data is None else _with_data(made, data))
     if not isinstance(made, nn.Module):
         raise UsageError(f"model {text!r} returned {type(made).__name__}; return an nn.Module or a models.Subject")
@@ -77,8 +80,6 @@ def from_module(
         UsageError: no images, no Conv or Linear layer, wrong output shape, NaN, probabilities instead of logits.
     """
     if data is None:
-        from .data import load_data
-
         data = load_data("fashion-mnist")
     model = copy.deepcopy(unwrapped(model, name)).eval()
     return checked(Subject(name, model, data, data, mean, std, output, spec or {"kind": "module", "name": name}))
@@ -135,8 +136,6 @@ def checked(subject: Subject) -> Subject:
 
 
 def _with_data(subject: Subject, data: ImageSet) -> Subject:
-    from dataclasses import replace
-
     return replace(subject, data=data, reference=data)
 
 
@@ -175,8 +174,6 @@ def _call(function: Callable[[], Any], text: str) -> Any:
 
 def from_tensor(model: nn.Module, images: torch.Tensor) -> Subject:
     """A subject around a bare module whose data are these images, given to the module as they are."""
-    import numpy as np
-
     held = images.detach().cpu().float().numpy()
     shape = (held.shape[1], held.shape[2], held.shape[3])
     ids = [f"images/{index:05d}" for index in range(len(held))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -50,6 +50,8 @@ class Subject:
         reference: training images (or other fixed images) on which batch-norm statistics are re-estimated.
         mean, std: per channel normalisation of images in [0, 1].
         output: `logits` or `probability`.
+        dtype: floating type in which explainers run.
+        evidence: on planted data (images, targets) -> masks (N, 1, H, W) of the evidence, else None.
         spec: JSON-able description of where it comes from.
 
     Example:
@@ -67,6 +69,8 @@ class Subject:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     output: str = "logits"
+    dtype: torch.dtype = torch.float32
+    evidence: Callable[[Tensor, Tensor], Tensor] | None = None
     spec: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,7 +82,7 @@ class Subject:
     @cached_property
     def module(self) -> Pipeline:
         """Normalisation and model as one module on images in [0, 1]."""
-        return Pipeline(self.model, self.mean, self.std, self.output).to(next(self.model.parameters()).device).eval()
+        return Pipeline(self.model, self.mean, self.std, self.output).to(next(self.model.parameters()).device)
 
     @cached_property
     def num_classes(self) -> int:

@@ -1,0 +1,117 @@
+"""Class activation maps: Grad-CAM and its product with guided backpropagation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from models.base import Subject
+from models.naming import UsageError, near
+from models.stages import CONVOLUTIONS
+
+from .backprop import guided_backprop
+from .base import ExplainerError
+from .passes import chunks, fingerprint, network, precision, remembered
+
+
+def gradcam(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, layer: str = "last") -> Tensor:
+    """Grad-CAM, (N, 1, H, W), non-negative, enlarged bilinearly to the image.
+
+    Args:
+        layer: path of the layer whose output is used; `last` is the last convolution (after a folded batch norm).
+
+    Source: Selvaraju et al. 2017, eq. 1 and 2; Nuzzo 2020, eq. 4.11 and 4.12.
+    """
+
+    def compute() -> Tensor:
+        coarse = coarse_gradcam(subject, images, targets, layer)
+        return F.interpolate(coarse.clamp_min(0), size=images.shape[2:], mode="bilinear", align_corners=False)
+
+    key = ("gradcam", id(subject), fingerprint(images), fingerprint(targets), layer)
+    return remembered(key, (subject, images, targets), compute)
+
+
+def guided_gradcam(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, layer: str = "last") -> Tensor:
+    """Guided backpropagation times the enlarged Grad-CAM map, (N, C, H, W), signed. Source: Selvaraju 2017, section 3.2."""
+    cam = gradcam(subject, images, targets, seed=seed, layer=layer)
+    return cam * guided_backprop(subject, images, targets, seed=seed)
+
+
+def coarse_gradcam(subject: Subject, images: Tensor, targets: Tensor, layer: str = "last") -> Tensor:
+    """sum_k mean_ij(df_c/dA^k_ij) A^k at the layer's own resolution, before the positive part, (N, 1, h, w)."""
+    parts = []
+    for features, grads in features_and_gradients(subject, images, targets, layer):
+        parts.append((grads.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).float())
+    return torch.cat(parts)
+
+
+def features_and_gradients(subject: Subject, images: Tensor, targets: Tensor, layer: str) -> list[tuple[Tensor, Tensor]]:
+    """Output of a layer and the gradient of the target logit with respect to it, (n, K, h, w) each, chunk by chunk.
+
+    Raises:
+        UsageError: no such layer. ExplainerError: its output has not two spatial axes, or it is not used.
+    """
+    module = network(subject)
+    name = last_convolution(subject) if layer == "last" else layer
+    model: nn.Module = module.model  # type: ignore[assignment]
+    paths = [path for path, _ in model.named_modules()]
+    if name not in paths:
+        raise UsageError(f"gradcam: the model has no layer {name!r}{near(name, paths)}")
+    found = []
+    for x, t in chunks(images, targets):
+        with torch.enable_grad(), _Tap(model.get_submodule(name)) as tap:
+            logits = module(x.detach().to(precision(module)).requires_grad_(True))
+        if tap.output is None or tap.output.dim() != 4:
+            shape = None if tap.output is None else tuple(tap.output.shape)
+            raise ExplainerError(f"gradcam needs a layer with output (N, K, h, w); {name!r} gives {shape}")
+        (grads,) = torch.autograd.grad(logits.gather(1, t[:, None]).sum(), tap.output)
+        found.append((tap.output.detach(), grads))
+    return found
+
+
+def last_convolution(subject: Subject) -> str:
+    """Path of the last convolution executed.
+
+    Raises:
+        ExplainerError: the network has none.
+    """
+    for stage in subject.stages:
+        weight = getattr(subject.model.get_submodule(stage.name), "weight", None)
+        if isinstance(weight, Tensor) and weight.dim() == 4:
+            return stage.name
+    raise ExplainerError(f"gradcam needs a convolutional layer and {subject.name} has none")
+
+
+class _Tap(TorchFunctionMode):
+    """Keeps the output of one layer of a private network, called as a module or through its weight."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.output: Tensor | None = None
+        weight = getattr(layer, "weight", None)
+        self._weight = weight if isinstance(weight, Tensor) and weight.dim() == 4 else None
+        self._handle = None if self._weight is not None else layer.register_forward_hook(lambda m, i, o: self._keep(o))
+
+    def _keep(self, output: Any) -> Any:
+        if not isinstance(output, Tensor):
+            return output
+        self.output = output
+        return output.clone()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self._weight is not None and func in CONVOLUTIONS and any(v is self._weight for v in (*args, *(kwargs or {}).values())):
+            return self._keep(result)
+        return result
+
+    def __exit__(self, *error: Any) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+        super().__exit__(*error)

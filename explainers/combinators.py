@@ -1,0 +1,91 @@
+"""SmoothGrad, its square and VarGrad over any explainer: moments of the inner maps over noisy copies of the image.
+
+Noise is keyed by (image, sample): results do not depend on the batch, and the trained and the randomised network see the
+same noise. The three share their samples within `shared_passes`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.base import Subject
+from models.naming import UsageError
+from models.seeds import generator
+
+from .base import Explainer, Explanation, Partial
+from .controls import image_key
+from .passes import chunks, fingerprint, remembered, rows_for
+
+
+def smoothgrad(
+    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, inner: Explainer, samples: int = 25, sigma: float = 0.15
+) -> Tensor:
+    """Mean of the inner maps over `samples` noisy copies, (N, 1|C, H, W). Source: Smilkov et al. 2017, section 3."""
+    return _moments(subject, images, targets, seed, inner, samples, sigma)[0]
+
+
+def smoothgrad_squared(
+    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, inner: Explainer, samples: int = 25, sigma: float = 0.15
+) -> Tensor:
+    """Mean of the squared inner maps, (N, 1|C, H, W), >= 0. Source: Hooker et al. 2019, section 3."""
+    mean, variance = _moments(subject, images, targets, seed, inner, samples, sigma)
+    return mean.square() + variance
+
+
+def vargrad(
+    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, inner: Explainer, samples: int = 25, sigma: float = 0.15
+) -> Tensor:
+    """Variance of the inner maps (divided by the number of samples), (N, 1|C, H, W), >= 0. Source: Adebayo 2018b."""
+    return _moments(subject, images, targets, seed, inner, samples, sigma)[1]
+
+
+def noisy(images: Tensor, seed: int, sample: int, sigma: float) -> Tensor:
+    """Images plus the noise of one sample, (N, C, H, W); sigma is in units of the input range [0, 1]."""
+    draws = [
+        torch.empty(image.shape).normal_(generator=generator(seed, "noise", image_key(image), sample)) for image in images
+    ]
+    return images + sigma * torch.stack(draws).to(images)
+
+
+def _moments(
+    subject: Subject, images: Tensor, targets: Tensor, seed: int, inner: Explainer, samples: int, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the samples, by Welford's update: no cancellation, no negative variance."""
+    if samples < 2 or sigma <= 0:
+        raise UsageError(f"samples is {samples} and sigma {sigma}; at least 2 samples and a sigma above 0 are needed")
+
+    def compute() -> tuple[Tensor, Tensor]:
+        parts = [_chunk_moments(subject, x, t, seed, inner, samples, sigma) for x, t in chunks(images, targets)]
+        return torch.cat([mean for mean, _ in parts]), torch.cat([variance for _, variance in parts])
+
+    key = ("moments", id(subject), fingerprint(images), fingerprint(targets), seed, inner.name, samples, sigma)
+    return remembered(key, (subject, images, targets), compute)
+
+
+def _chunk_moments(
+    subject: Subject, images: Tensor, targets: Tensor, seed: int, inner: Explainer, samples: int, sigma: float
+) -> tuple[Tensor, Tensor]:
+    mean = total = torch.zeros(())
+    per_pass = max(1, rows_for(images) // len(images))
+    done = 0
+    for first in range(0, samples, per_pass):
+        count = min(per_pass, samples - first)
+        batch = torch.cat([noisy_copy(images, seed, first + s, sigma) for s in range(count)])
+        values = _values(inner.raw(subject, batch, targets.repeat(count), seed)).float()
+        for each in values.view(count, len(images), *values.shape[1:]):
+            done += 1
+            change = each - mean
+            mean = mean + change / done
+            total = total + change * (each - mean)
+    return mean, total / samples
+
+
+def noisy_copy(images: Tensor, seed: int, sample: int, sigma: float) -> Tensor:
+    """`noisy`, remembered within `shared_passes` (the same noise serves every network)."""
+    key = ("noisy", fingerprint(images), seed, sample, sigma)
+    return remembered(key, (images,), lambda: noisy(images, seed, sample, sigma))
+
+
+def _values(made: Tensor | Partial | Explanation) -> Tensor:
+    return made if isinstance(made, Tensor) else made.attribution

@@ -1,0 +1,95 @@
+"""Explainers made of ordinary gradients: gradient, saliency, input x gradient, integrated gradients."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from captum.attr import IntegratedGradients
+from torch import Tensor
+
+from models.base import Subject
+from models.naming import UsageError, near
+
+from .base import Partial
+from .passes import chunks, gradient, network, precision, rows_for
+
+BASELINES = ("black", "white", "mean", "blur")
+
+
+def gradient_map(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
+    """df_c/dx, (N, C, H, W), signed, logits per unit of intensity. Source: Simonyan et al. 2014, section 3."""
+    return gradient(subject, images, targets)
+
+
+def saliency(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
+    """|df_c/dx|, (N, C, H, W), non-negative. Source: Simonyan et al. 2014, section 3.1."""
+    return gradient(subject, images, targets).abs()
+
+
+def input_x_gradient(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
+    """x * df_c/dx, (N, C, H, W), logits. Source: Shrikumar et al. 2016."""
+    return images * gradient(subject, images, targets)
+
+
+def integrated_gradients(
+    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, steps: int = 50, baseline: str = "black"
+) -> Partial:
+    """Gradients integrated from a baseline to the image with Gauss-Legendre nodes, (N, C, H, W), logits.
+
+    Args:
+        steps: nodes of the quadrature, >= 2.
+        baseline: `black`, `white`, `mean` (of the reference images, per pixel) or `blur` (15x15 Gaussian blur).
+
+    Returns:
+        The attribution with the relative completeness error |sum R - (f(x) - f(x0))| / |f(x) - f(x0)| per image.
+
+    Source: Sundararajan et al. 2017, eq. 1.
+    """
+    if steps < 2:
+        raise UsageError(f"integrated-gradients: steps is {steps}; at least 2 are needed")
+    module = network(subject)
+    start = baseline_images(subject, images, baseline)
+    method = IntegratedGradients(module, multiply_by_inputs=True)
+    kind, rows = precision(module), rows_for(images)
+    parts = [
+        method.attribute(x.to(kind), x0.to(kind), t, n_steps=steps, method="gausslegendre", internal_batch_size=rows)
+        for (x, t), (x0, _) in zip(chunks(images, targets), chunks(start, targets), strict=True)
+    ]
+    values = torch.cat(parts).detach().float()
+    with torch.no_grad():
+        ends = [torch.cat([module(part.to(kind)) for part in x.split(rows)]).float() for x in (images, start)]
+    change = (ends[0] - ends[1]).gather(1, targets[:, None])[:, 0]
+    residual = (values.flatten(1).sum(1) - change).abs() / change.abs().clamp_min(1e-12)
+    return Partial(values, residual=residual)
+
+
+def baseline_images(subject: Subject, images: Tensor, kind: str) -> Tensor:
+    """The baseline of each image, (N, C, H, W) in [0, 1]; frozen per image, never redrawn.
+
+    Args:
+        kind: `black`, `white`, `mean` or `blur`.
+
+    Raises:
+        UsageError: another kind.
+    """
+    if kind == "black":
+        return torch.zeros_like(images)
+    if kind == "white":
+        return torch.ones_like(images)
+    if kind == "mean":
+        count = min(128, len(subject.reference))
+        return subject.reference.load(range(count)).mean(0, keepdim=True).to(images).expand_as(images).contiguous()
+    if kind == "blur":
+        return blurred(images, 15)
+    raise UsageError(f"baseline is {kind!r}; allowed are {', '.join(BASELINES)}{near(kind, BASELINES)}")
+
+
+def blurred(images: Tensor, size: int) -> Tensor:
+    """Gaussian blur with a size x size window, sigma = size / 5 pixels, borders replicated; (N, C, H, W)."""
+    offsets = torch.arange(size, dtype=images.dtype, device=images.device) - size // 2
+    window = torch.exp(-0.5 * (offsets / (size / 5)) ** 2)
+    window = (window / window.sum()).view(1, 1, -1)
+    n, c, h, w = images.shape
+    padded = F.pad(images.reshape(n * c, 1, h, w), [size // 2] * 4, mode="replicate")
+    rows = F.conv2d(padded, window[..., None])
+    return F.conv2d(rows, window[:, :, None]).reshape(n, c, h, w)

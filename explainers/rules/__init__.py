@@ -1,0 +1,1 @@
+"""Rule sets of the engine, one family per module."""
