@@ -8,7 +8,7 @@ from .info import Info
 from .registry import card, cards, expand, get, names, register, resolve, select
 
 if TYPE_CHECKING:
-    from .base import Explainer, Explanation, ExplainerError
+    from .base import Explainer, ExplainerError, Explanation
     from .engine import UnsupportedOperation
 
 __all__ = [

@@ -135,7 +135,9 @@ class Explainer:
         before = images.clone()
         made = self.raw(subject, images, targets, seed)
         if not torch.equal(before, images):
-            raise ExplainerError(f"{self.name} changed the images it was given; an explainer must leave its input alone")
+            raise ExplainerError(
+                f"{self.name} changed the images it was given; an explainer must leave its input alone"
+            )
         return _checked_output(self, made, images, targets)
 
 
@@ -149,7 +151,11 @@ def _function(info: Info) -> Callable[..., Any]:
 
 
 def _plain(spec: Spec) -> dict[str, Any]:
-    plain: dict[str, Any] = {"name": spec.name, "version": registry.card(spec.name).version, "params": dict(spec.params)}
+    plain: dict[str, Any] = {
+        "name": spec.name,
+        "version": registry.card(spec.name).version,
+        "params": dict(spec.params),
+    }
     if spec.inner is not None:
         plain["inner"] = _plain(spec.inner)
     return plain
@@ -170,28 +176,41 @@ def _checked_input(subject: Subject, images: Tensor, targets: Tensor | Sequence[
         return images, subject.predict(images)
     chosen = torch.as_tensor(targets, dtype=torch.int64, device=subject.device)
     if chosen.shape != (len(images),):
-        raise ExplainerError(f"targets have shape {tuple(chosen.shape)}; one class per image ({len(images)},) is needed")
+        raise ExplainerError(
+            f"targets have shape {tuple(chosen.shape)}; one class per image ({len(images)},) is needed"
+        )
     if int(chosen.min()) < 0 or int(chosen.max()) >= subject.num_classes:
-        raise ExplainerError(f"targets span {int(chosen.min())}..{int(chosen.max())}; classes are 0..{subject.num_classes - 1}")
+        raise ExplainerError(
+            f"targets span {int(chosen.min())}..{int(chosen.max())}; classes are 0..{subject.num_classes - 1}"
+        )
     return images, chosen
 
 
-def _checked_output(explainer: Explainer, made: Tensor | Partial | Explanation, images: Tensor, targets: Tensor) -> Explanation:
+def _checked_output(
+    explainer: Explainer, made: Tensor | Partial | Explanation, images: Tensor, targets: Tensor
+) -> Explanation:
     if isinstance(made, Explanation):
         made = Partial(made.attribution, made.residual, made.counterfactual, made.trajectory, extra=made.extra)
     part = made if isinstance(made, Partial) else Partial(made)
     values = part.attribution
     n, channels, height, width = images.shape
-    if not isinstance(values, Tensor) or tuple(values.shape) not in ((n, 1, height, width), (n, channels, height, width)):
+    if not isinstance(values, Tensor) or tuple(values.shape) not in (
+        (n, 1, height, width),
+        (n, channels, height, width),
+    ):
         what = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ExplainerError(f"{explainer.name} returned {what}; ({n}, 1 or {channels}, {height}, {width}) is needed")
     values = values.detach().to(torch.float32)
     if not explainer.info.signed and bool((values < 0).any()):
-        raise ExplainerError(f"{explainer.name} is declared unsigned and returned values down to {float(values.min()):.3g}")
+        raise ExplainerError(
+            f"{explainer.name} is declared unsigned and returned values down to {float(values.min()):.3g}"
+        )
     status = status_of(values)
     if part.failed is not None:
         status = tuple("failed" if bad else name for bad, name in zip(part.failed.tolist(), status, strict=True))
-    return Explanation(values, targets, status, explainer.info, part.residual, part.counterfactual, part.trajectory, part.extra)
+    return Explanation(
+        values, targets, status, explainer.info, part.residual, part.counterfactual, part.trajectory, part.extra
+    )
 
 
 def status_of(values: Tensor) -> tuple[str, ...]:

@@ -50,7 +50,9 @@ def coarse_gradcam(subject: Subject, images: Tensor, targets: Tensor, layer: str
     return torch.cat(parts)
 
 
-def features_and_gradients(subject: Subject, images: Tensor, targets: Tensor, layer: str) -> list[tuple[Tensor, Tensor]]:
+def features_and_gradients(
+    subject: Subject, images: Tensor, targets: Tensor, layer: str
+) -> list[tuple[Tensor, Tensor]]:
     """Output of a layer and the gradient of the target logit with respect to it, (n, K, h, w) each, chunk by chunk.
 
     Raises:
@@ -104,10 +106,18 @@ class _Tap(TorchFunctionMode):
         return output.clone()
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self._weight is not None and func in CONVOLUTIONS and any(v is self._weight for v in (*args, *(kwargs or {}).values())):
+        if (
+            self._weight is not None
+            and func in CONVOLUTIONS
+            and any(v is self._weight for v in (*args, *(kwargs or {}).values()))
+        ):
             return self._keep(result)
         return result
 

@@ -19,14 +19,28 @@ from .passes import chunks, fingerprint, remembered, rows_for
 
 
 def smoothgrad(
-    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, inner: Explainer, samples: int = 25, sigma: float = 0.15
+    subject: Subject,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    seed: int,
+    inner: Explainer,
+    samples: int = 25,
+    sigma: float = 0.15,
 ) -> Tensor:
     """Mean of the inner maps over `samples` noisy copies, (N, 1|C, H, W). Source: Smilkov et al. 2017, section 3."""
     return _moments(subject, images, targets, seed, inner, samples, sigma)[0]
 
 
 def smoothgrad_squared(
-    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, inner: Explainer, samples: int = 25, sigma: float = 0.15
+    subject: Subject,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    seed: int,
+    inner: Explainer,
+    samples: int = 25,
+    sigma: float = 0.15,
 ) -> Tensor:
     """Mean of the squared inner maps, (N, 1|C, H, W), >= 0. Source: Hooker et al. 2019, section 3."""
     mean, variance = _moments(subject, images, targets, seed, inner, samples, sigma)
@@ -34,7 +48,14 @@ def smoothgrad_squared(
 
 
 def vargrad(
-    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, inner: Explainer, samples: int = 25, sigma: float = 0.15
+    subject: Subject,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    seed: int,
+    inner: Explainer,
+    samples: int = 25,
+    sigma: float = 0.15,
 ) -> Tensor:
     """Variance of the inner maps (divided by the number of samples), (N, 1|C, H, W), >= 0. Source: Adebayo 2018b."""
     return _moments(subject, images, targets, seed, inner, samples, sigma)[1]
@@ -43,7 +64,8 @@ def vargrad(
 def noisy(images: Tensor, seed: int, sample: int, sigma: float) -> Tensor:
     """Images plus the noise of one sample, (N, C, H, W); sigma is in units of the input range [0, 1]."""
     draws = [
-        torch.empty(image.shape).normal_(generator=generator(seed, "noise", image_key(image), sample)) for image in images
+        torch.empty(image.shape).normal_(generator=generator(seed, "noise", image_key(image), sample))
+        for image in images
     ]
     return images + sigma * torch.stack(draws).to(images)
 

@@ -21,7 +21,9 @@ def input_image(subject: Subject, images: Tensor, targets: Tensor, *, seed: int)
 
 def edge_detector(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
     """Magnitude of the Sobel derivative of each channel, (N, C, H, W), >= 0."""
-    kernel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], device=images.device, dtype=images.dtype)
+    kernel = torch.tensor(
+        [[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], device=images.device, dtype=images.dtype
+    )
     n, c, h, w = images.shape
     padded = F.pad(images.reshape(n * c, 1, h, w), (1, 1, 1, 1), mode="replicate")
     both = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])

@@ -94,7 +94,11 @@ class RuleMode(TorchFunctionMode):
         self.rules = rules
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors_in(args, kwargs)):

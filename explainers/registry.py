@@ -139,7 +139,11 @@ def expand(selection: str | Iterable[str]) -> list[str]:
         >>> expand("saliency,lrp-a[12]*")
         ['saliency', 'lrp-a1b0', 'lrp-a2b1']
     """
-    items = split_list(selection) if isinstance(selection, str) else [part for text in selection for part in split_list(text)]
+    items = (
+        split_list(selection)
+        if isinstance(selection, str)
+        else [part for text in selection for part in split_list(text)]
+    )
     if not items:
         raise UsageError("no explainer was named; give names, globs such as lrp-*, or all")
     found: list[str] = []
@@ -193,7 +197,9 @@ def register(
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         place = f"{inspect.getsourcefile(function) or function.__module__}:{function.__qualname__}"
         if name in _PLUGINS and _PLUGINS[name][0].origin != place:
-            raise UsageError(f"the name {name!r} is taken by {_PLUGINS[name][0].origin} and again by {place}; rename one")
+            raise UsageError(
+                f"the name {name!r} is taken by {_PLUGINS[name][0].origin} and again by {place}; rename one"
+            )
         lines = (function.__doc__ or "").strip().splitlines()
         info = Info(
             name=name, summary=summary or (lines[0] if lines else ""), source=source, group=group, signed=signed,
@@ -214,7 +220,9 @@ def _matches(item: str) -> list[str]:
         return [item]
     hits = [name for name in names() if fnmatch.fnmatchcase(name, item)]
     if not hits:
-        raise UsageError(f"{item!r} matches no explainer{near(item.strip('*?'), names()) or '; bench list explainers shows all'}")
+        raise UsageError(
+            f"{item!r} matches no explainer{near(item.strip('*?'), names()) or '; bench list explainers shows all'}"
+        )
     return hits
 
 

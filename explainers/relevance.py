@@ -64,7 +64,9 @@ def propagated(
         begin = chosen.abs() if start == "abs" else chosen
         with torch.enable_grad():
             (found,) = torch.autograd.grad(logits, pixels, torch.zeros_like(logits).scatter(1, t[:, None], begin))
-        absorbed = rules.ledger.absorbed if rules.ledger.absorbed is not None else torch.zeros(len(x), dtype=torch.float64)
+        absorbed = (
+            rules.ledger.absorbed if rules.ledger.absorbed is not None else torch.zeros(len(x), dtype=torch.float64)
+        )
         total = found.flatten(1).sum(1, dtype=torch.float64) + absorbed.to(found.device)
         goal = begin[:, 0].double()
         residuals.append((total - goal).abs() / goal.abs().clamp_min(1e-30))

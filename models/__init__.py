@@ -46,7 +46,9 @@ def names() -> list[ModelCard]:
             entry = catalogue.manifest().get(catalogue.weights_name(member, params))
             if entry:
                 cards.append(
-                    ModelCard(catalogue.display(member, params), member.summary, "zoo", entry["digest"], entry["accuracy"])
+                    ModelCard(
+                        catalogue.display(member, params), member.summary, "zoo", entry["digest"], entry["accuracy"]
+                    )
                 )
     return cards
 

@@ -33,7 +33,9 @@ def from_function(text: str, data: ImageSet | None) -> Subject:
     function = getattr(module, name, None)
     if not callable(function):
         allowed = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(f"model {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}")
+        raise UsageError(
+            f"model {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}"
+        )
     made = _call(function, text)
     if isinstance(made, Subject):
         made.model.eval()
@@ -61,7 +63,9 @@ def from_torchvision(text: str, data: ImageSet | None) -> Subject:
             model = get_model(name, **arguments)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"model {text!r} cannot be built: {error}") from error
-    return from_module(model, data, name=text, mean=IMAGENET_MEAN, std=IMAGENET_STD, spec={"kind": "torchvision", "name": text})
+    return from_module(
+        model, data, name=text, mean=IMAGENET_MEAN, std=IMAGENET_STD, spec={"kind": "torchvision", "name": text}
+    )
 
 
 def from_module(
@@ -89,7 +93,9 @@ def unwrapped(model: nn.Module, name: str) -> nn.Module:
     """The plain network inside torch.compile and DataParallel wrappers; TorchScript is refused."""
     while True:
         if isinstance(model, torch.jit.ScriptModule):
-            raise UsageError(f"model {name!r} is TorchScript, whose operations cannot be seen; give the nn.Module it was made from")
+            raise UsageError(
+                f"model {name!r} is TorchScript, whose operations cannot be seen; give the nn.Module it was made from"
+            )
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
@@ -105,7 +111,9 @@ def checked(subject: Subject) -> Subject:
         UsageError: what is wrong with it and how to mend that.
     """
     if next(subject.model.parameters(), None) is None:
-        raise UsageError(f"model {subject.name!r} has no parameters; give a network with at least one nn.Conv or nn.Linear")
+        raise UsageError(
+            f"model {subject.name!r} has no parameters; give a network with at least one nn.Conv or nn.Linear"
+        )
     images = subject.data.load(range(min(8, len(subject.data))))
     try:
         logits = subject.predict_logits(images)
@@ -121,7 +129,11 @@ def checked(subject: Subject) -> Subject:
         )
     if not torch.isfinite(logits).all():
         raise UsageError(f"model {subject.name!r} gives NaN or infinite logits; check its weights and preprocessing")
-    if subject.output == "logits" and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(len(images)), atol=1e-4):
+    if (
+        subject.output == "logits"
+        and bool((logits >= 0).all())
+        and torch.allclose(logits.sum(1), torch.ones(len(images)), atol=1e-4)
+    ):
         raise UsageError(
             f"model {subject.name!r} ends in softmax (outputs are >= 0 and sum to 1); remove it so that logits come out, "
             "or return models.Subject(..., output='probability')"
@@ -169,7 +181,9 @@ def _call(function: Callable[[], Any], text: str) -> Any:
         hint = ""
         if "weights_only" in str(error) or "Unpickling" in type(error).__name__:
             hint = "; weights must be safetensors or load with torch.load(weights_only=True), pickles are refused"
-        raise UsageError(f"model {text!r} failed when called: {type(error).__name__}: {str(error).splitlines()[0]}{hint}") from error
+        raise UsageError(
+            f"model {text!r} failed when called: {type(error).__name__}: {str(error).splitlines()[0]}{hint}"
+        ) from error
 
 
 def from_tensor(model: nn.Module, images: torch.Tensor) -> Subject:

@@ -117,7 +117,9 @@ class Subject:
     def select(self, count: int, seed: int = 0) -> list[int]:
         """Indices of `count` images, drawn without replacement; a smaller count is a prefix of a larger one."""
         if not 1 <= count <= len(self.data):
-            raise UsageError(f"{count} images asked for; {self.data.name} has {len(self.data):,}: choose 1 to {len(self.data):,}")
+            raise UsageError(
+                f"{count} images asked for; {self.data.name} has {len(self.data):,}: choose 1 to {len(self.data):,}"
+            )
         order = torch.randperm(len(self.data), generator=generator(seed, "images", self.data.name))
         return [int(index) for index in order[:count]]
 
@@ -152,7 +154,12 @@ class Subject:
         for name, parameter in self.model.named_parameters():
             total.update(f"{name}{parameter.requires_grad}{parameter.grad is not None}".encode())
         for name, module in self.model.named_modules():
-            hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+            hooks = (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._backward_pre_hooks,
+            )
             total.update(f"{name}{module.training}{[len(hook) for hook in hooks]}".encode())
         return total.hexdigest()
 

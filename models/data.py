@@ -180,7 +180,9 @@ def _npz(path: Path) -> ImageSet:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{path} cannot be read as an .npz without pickled objects ({error}); write it with np.savez") from error
+        raise UsageError(
+            f"{path} cannot be read as an .npz without pickled objects ({error}); write it with np.savez"
+        ) from error
     images = _checked_images(images, path)
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise UsageError(
@@ -197,7 +199,9 @@ def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise UsageError(f"{path}: images have shape {images.shape}; allowed are (N,H,W), (N,H,W,1) and (N,H,W,3), N >= 1")
+        raise UsageError(
+            f"{path}: images have shape {images.shape}; allowed are (N,H,W), (N,H,W,1) and (N,H,W,3), N >= 1"
+        )
     if images.dtype == np.uint8:
         return images
     if not np.issubdtype(images.dtype, np.floating):
@@ -215,7 +219,9 @@ def _folder(path: Path) -> ImageSet:
     files = [(index, file) for index, name in enumerate(classes) for file in sorted((path / name).iterdir())
              if file.suffix.lower() in SUFFIXES]  # fmt: skip
     if not files:
-        raise UsageError(f"{path} has no class sub-folders with images ({', '.join(SUFFIXES)}); put FOLDER/CLASS/IMAGE.png there")
+        raise UsageError(
+            f"{path} has no class sub-folders with images ({', '.join(SUFFIXES)}); put FOLDER/CLASS/IMAGE.png there"
+        )
     first = _decode(files[0][1], None)
     shape = (first.shape[0], first.shape[1], first.shape[2])
 
@@ -242,5 +248,7 @@ def _decode(file: Path, shape: tuple[int, int, int] | None) -> np.ndarray:
         raise UsageError(f"{file} cannot be decoded ({error}); mend or remove the file") from error
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     if shape is not None and pixels.shape != shape:
-        raise UsageError(f"{file} is {pixels.shape[1]}x{pixels.shape[2]}, the first image is {shape[1]}x{shape[2]}; all must agree")
+        raise UsageError(
+            f"{file} is {pixels.shape[1]}x{pixels.shape[2]}, the first image is {shape[1]}x{shape[2]}; all must agree"
+        )
     return pixels

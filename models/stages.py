@@ -52,7 +52,11 @@ class _Recorder(TorchFunctionMode):
         self._outputs: dict[int, tuple[str, Tensor]] = {}
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if func in BATCH_NORMS:

@@ -141,7 +141,10 @@ def convolution(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     given = dict(zip(_CONV_T if transposed else _CONV, args, strict=False)) | kwargs
     x, weight = given["input"], given["weight"]
     axes = weight.dim() - 2
-    spread = {key: _tuple(given.get(key, default), axes) for key, default in (("stride", 1), ("dilation", 1), ("output_padding", 0))}
+    spread = {
+        key: _tuple(given.get(key, default), axes)
+        for key, default in (("stride", 1), ("dilation", 1), ("output_padding", 0))
+    }
     padding = given.get("padding", 0)
     if padding == "valid":
         padding = 0

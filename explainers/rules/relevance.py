@@ -174,8 +174,8 @@ class RelevanceRules:
         self.explainer, self.rule, self.ledger = explainer, rule, Ledger()
         linear = {f"conv{t}{d}d": self._conv for t in ("", "_transpose") for d in (1, 2, 3)}
         average = {f"{a}avg_pool{d}d": self._average for a in ("", "adaptive_") for d in (1, 2, 3)}
-        unchanged = {name: self._unchanged for name in ("relu", "batch_norm", *DROPOUTS)}
-        affine = {name: self._affine for name in ("mul", "rmul", "div", "truediv", "sub", "neg")}
+        unchanged = dict.fromkeys(("relu", "batch_norm", *DROPOUTS), self._unchanged)
+        affine = dict.fromkeys(("mul", "rmul", "div", "truediv", "sub", "neg"), self._affine)
         self.handlers: dict[str, Callable[..., Any]] = {
             **linear, **average, **unchanged, **affine, "linear": self._dense, "mean": self._average, "add": self._add,
             "radd": self._add,

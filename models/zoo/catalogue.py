@@ -108,11 +108,15 @@ def checked_file(name: str) -> Path:
     """
     entry = manifest().get(name)
     if entry is None:
-        raise UsageError(f"no weights are shipped under {name!r}; shipped are {', '.join(manifest()) or 'none'}: run bench train")
+        raise UsageError(
+            f"no weights are shipped under {name!r}; shipped are {', '.join(manifest()) or 'none'}: run bench train"
+        )
     path = FOLDER / entry["file"]
     if not path.is_file():
         raise UsageError(f"the weights file {path} is missing; install the package again or run bench train")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != entry["sha256"]:
-        raise UsageError(f"the weights file {path} was changed (sha256 {found[:12]}, expected {entry['sha256'][:12]}); restore it")
+        raise UsageError(
+            f"the weights file {path} was changed (sha256 {found[:12]}, expected {entry['sha256'][:12]}); restore it"
+        )
     return path

@@ -22,12 +22,14 @@ from .build import empty_network
 from .catalogue import FOLDER, MANIFEST, display, manifest, member, weights_name
 
 SCHEDULES = {
-    "fmnist-vgg-batch": Schedule(epochs=7, rate=2e-3),
-    "fmnist-vgg-none": Schedule(epochs=7, rate=1e-3),
+    "fmnist-vgg-batch": Schedule(epochs=8, rate=2e-3),
+    "fmnist-vgg-none": Schedule(epochs=8, rate=1e-3),
 }
 
 
-def train(name: str, out: Path | None = None, *, epochs: int | None = None, log: Callable[[str], None] = print) -> dict[str, Any]:
+def train(
+    name: str, out: Path | None = None, *, epochs: int | None = None, log: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Train a zoo classifier again from its recipe and compare it with the shipped one.
 
     Args:
@@ -62,7 +64,10 @@ def train(name: str, out: Path | None = None, *, epochs: int | None = None, log:
     fit(network, images, labels, schedule, normalise=lambda x: (x - mean) / std, log=log)
     test = fashion_mnist("test")
     reached = accuracy(
-        network, torch.from_numpy(test.read(range(len(test)))), torch.from_numpy(test.labels), lambda x: (x - mean) / std
+        network,
+        torch.from_numpy(test.read(range(len(test)))),
+        torch.from_numpy(test.labels),
+        lambda x: (x - mean) / std,
     )
     shipped = manifest().get(key, {}).get("accuracy")
     folder = out or Path("weights")
