@@ -78,9 +78,7 @@ class Protocol:
                 )
         percentile(self.normalisation)
         if self.ssim_size < 3 or self.ssim_size % 2 == 0:
-            raise UsageError(
-                f"protocol {self.name!r}: ssim_size is {self.ssim_size}; give an odd number of at least 3"
-            )
+            raise UsageError(f"protocol {self.name!r}: ssim_size is {self.ssim_size}; give an odd number of at least 3")
 
     def parameters(self) -> dict[str, Any]:
         """Everything that changes a number, JSON-able; the prose is left out.
@@ -94,9 +92,7 @@ class Protocol:
     @property
     def hash(self) -> str:
         """sha256 (64 hex digits) of the canonical JSON of `parameters()`."""
-        text = json.dumps(
-            self.parameters(), sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False
-        )
+        text = json.dumps(self.parameters(), sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def with_(self, **changes: Any) -> Protocol:
@@ -112,9 +108,7 @@ class Protocol:
         known = [f.name for f in fields(self)]
         for name in changes:
             if name not in known:
-                raise UsageError(
-                    f"unknown choice {name!r}; a protocol has {', '.join(known)}{near(name, known)}"
-                )
+                raise UsageError(f"unknown choice {name!r}; a protocol has {', '.join(known)}{near(name, known)}")
         return replace(self, **changes)
 
 
@@ -180,7 +174,7 @@ _REGISTRY = {
             ssim_range=2.0,
             ssim_covariance="sample",
             statistic="mean-over-images",
-            source="Adebayo et al. 2018 with the released code (revision 3e24048): re-initialised variables without the "
+            source="Adebayo et al. 2018 with the released code (revision 3e24048): re-initialised variables but not "
             "running statistics, class of the randomised model, sum of absolute values over channels, min-max, SSIM "
             "with Gaussian weights and the library's then default range of 2",
             unstated=("floor_draws", "ceiling_repeats", "threshold"),
@@ -207,7 +201,7 @@ _REGISTRY = {
             unstated=("ssim_sigma", "floor_draws", "ceiling_repeats", "threshold"),
             departures=(
                 "`default` is the layer's own law in torch; the source uses the Glorot law of Keras",
-                "every layer is a stage and all explainers meet the same draws; the source takes 9 layers, unseeded draws",
+                "every layer is a stage and all explainers meet the same draws; the source: 9 layers, unseeded draws",
             ),
         ),
     )
@@ -235,7 +229,5 @@ def get(name: str) -> Protocol:
         'min-max'
     """
     if name not in _REGISTRY:
-        raise UsageError(
-            f"unknown protocol {name!r}; allowed are {', '.join(_REGISTRY)}{near(name, _REGISTRY)}"
-        )
+        raise UsageError(f"unknown protocol {name!r}; allowed are {', '.join(_REGISTRY)}{near(name, _REGISTRY)}")
     return _REGISTRY[name]

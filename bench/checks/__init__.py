@@ -11,10 +11,10 @@ _SIMILARITY = (
             "Structural similarity, window and normalisation of the protocol (recommended: Gaussian 11, affine-p99)."),
     Measure("ssim-7", "SSIM", "lower", -1.0, 1.0, 0.0,
             "Structural similarity under a uniform 7x7 window with sample covariance, L = 1."),
-    Measure("spearman", "rank correlation", "lower", -1.0, 1.0, 0.0, "Spearman correlation of the maps, average ranks."),
+    Measure("spearman", "rank correlation", "lower", -1.0, 1.0, 0.0, "Spearman correlation, average ranks."),
     Measure("spearman-abs", "rank correlation", "lower", -1.0, 1.0, 0.0,
             "Spearman correlation of the absolute maps: what is left when signs are ignored."),
-    Measure("hog", "correlation", "lower", -1.0, 1.0, 0.0,
+    Measure("hog", "correlation", "lower", -1.0, 1.0, None,
             "Pearson correlation of histograms of oriented gradients (9 orientations, cells of 8, blocks of 2x2)."),
     Measure("cosine", "cosine", "lower", -1.0, 1.0, 0.0, "Cosine of the angle between the maps as they are."),
 )  # fmt: skip

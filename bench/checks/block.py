@@ -108,9 +108,7 @@ class Block:
         if self.subject.checksum() == self.before:
             return None
         return described(
-            Violation(
-                f"the model {self.subject.name!r} is not as it was before the block; an explainer changed it"
-            )
+            Violation(f"the model {self.subject.name!r} is not as it was before the block; an explainer changed it")
         )
 
     def at_trained(self, names: Iterable[str]) -> dict[str, Found]:

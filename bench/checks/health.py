@@ -24,11 +24,11 @@ from .base import NON_FINITE, NOT_APPLICABLE, OK
 RELATIVE_SPREAD = 1e-6
 """Logits that vary over images by less than this share of their size do not depend on the image."""
 
-_RELUS = frozenset(
-    {F.relu, F.relu6, torch.relu, torch.relu_, torch.nn.functional.relu_, Tensor.relu, Tensor.relu_, torch.clamp_min,
-     torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_}
-)  # fmt: skip
-_CLAMPS = frozenset({torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_})
+_RELUS = frozenset({F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
+_BOUNDED = frozenset(
+    {torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_, F.relu6, F.hardtanh, F.hardtanh_}
+)
+"""Operations that are a ReLU (or a capped one) where their lower bound is 0."""
 
 
 class _ReluWatch(TorchFunctionMode):
@@ -51,7 +51,7 @@ class _ReluWatch(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in _RELUS and not (func in _CLAMPS and _bound(args, kwargs or {}) != 0):
+        if func in _RELUS or (func in _BOUNDED and _bound(func, args, kwargs or {}) == 0):
             above = (result != 0).any(0).flatten()
             if self._call < len(self.alive):
                 self.alive[self._call] |= above
@@ -61,9 +61,12 @@ class _ReluWatch(TorchFunctionMode):
         return result
 
 
-def _bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    bound = args[1] if len(args) > 1 else kwargs.get("min")
-    return None if isinstance(bound, Tensor) else bound
+def _bound(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
+    """The lower bound of a clamping call, None where it is not a plain number."""
+    if func is F.relu6:
+        return 0.0
+    bound = args[1] if len(args) > 1 else kwargs.get("min", kwargs.get("min_val"))
+    return float(bound) if isinstance(bound, int | float) else None
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,7 @@ def hog(maps: Tensor) -> Tensor:
     count, height, width = maps.shape
     cell = cell_side(height, width)
     if not cell:
-        raise ValueError(
-            f"maps of {height}x{width} are too small for HOG; the shorter side must be at least 8"
-        )
+        raise ValueError(f"maps of {height}x{width} are too small for HOG; the shorter side must be at least 8")
     down = torch.zeros_like(maps)
     right = torch.zeros_like(maps)
     torch.sub(maps[:, 2:], maps[:, :-2], out=down[:, 1:-1])

@@ -41,7 +41,7 @@ def kinds(maps: Tensor) -> Tensor:
     """The kind of each map: FINE, IS_CONSTANT, IS_ZERO or IS_NON_FINITE, (N,) int64, of maps (N, H, W)."""
     flat = maps.flatten(1)
     low, high = flat.amin(1), flat.amax(1)
-    # The sum of the extremes is NaN or infinite exactly where a value is (amin and amax propagate NaN).
+    # Extremes propagate NaN, so they are finite exactly where every value is.
     finite = torch.isfinite(low) & torch.isfinite(high)
     largest = torch.maximum(high, -low)
     kind = torch.full_like(low, FINE, dtype=torch.int64)

@@ -87,9 +87,7 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
             f"per image is expected: {expected}"
         )
     check_sign(maps, is_signed(explainer, request.protocol), explainer.name)
-    failed = torch.tensor(
-        [status == FAILED for status in result.status], dtype=torch.bool, device=maps.device
-    )
+    failed = torch.tensor([status == FAILED for status in result.status], dtype=torch.bool, device=maps.device)
     return Maps(maps, failed, time.perf_counter() - start)
 
 

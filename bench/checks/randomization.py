@@ -107,9 +107,7 @@ class _Walk:
     def _open(self, check: str) -> list[str]:
         """Explainers with unfinished work in a check."""
         return [
-            name
-            for name in self.block.by_name
-            if (check, name) in self.cells and not self.cells[check, name].error
+            name for name in self.block.by_name if (check, name) in self.cells and not self.cells[check, name].error
         ]
 
     def _needs(self, check: str) -> bool:

@@ -64,9 +64,7 @@ class Common:
         }  # fmt: skip
 
 
-def score_rows(
-    common: Common, place: Place, scores: Scores, images: list[str], share: bool
-) -> list[dict[str, Any]]:
+def score_rows(common: Common, place: Place, scores: Scores, images: list[str], share: bool) -> list[dict[str, Any]]:
     """One row per image and measure, and where wanted one with the share of zero maps.
 
     Args:

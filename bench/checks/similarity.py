@@ -27,7 +27,7 @@ from .ssim import SEVEN, Moments, Window, moments, ssim
 MEASURES = ("ssim", "ssim-7", "spearman", "spearman-abs", "hog", "cosine")
 
 DECIMALS = 9
-"""Values are rounded here, so that equal maps give exactly 1 and a value does not depend on what it was stacked with."""
+"""Values are rounded here: equal maps give exactly 1, and a value does not depend on what it was stacked with."""
 
 CHUNK_PIXELS = 1 << 16
 """Maps are compared in chunks of about this many pixels, which keeps the intermediate results in the cache."""
@@ -59,9 +59,7 @@ class Similarities:
     zero: np.ndarray
 
 
-def outcomes(
-    reference: Tensor, other: Tensor, values: Tensor, applicable: bool = True
-) -> tuple[np.ndarray, list[str]]:
+def outcomes(reference: Tensor, other: Tensor, values: Tensor, applicable: bool = True) -> tuple[np.ndarray, list[str]]:
     """The value and the status of each pair, from the kinds of its two maps.
 
     In this order: a failed map gives `failed`; a non-finite one `non-finite`; two zero maps `degenerate-zero`; a zero
@@ -155,9 +153,7 @@ class Reference:
         }
         self._chunk = max(1, CHUNK_PIXELS // max(1, height * width))
         self._sides = [
-            self._side(
-                maps[part], self.signed[part], _marked(failed, len(maps), maps.device)[part], known=True
-            )
+            self._side(maps[part], self.signed[part], _marked(failed, len(maps), maps.device)[part], known=True)
             for part in self._parts(len(maps))
         ]
 
@@ -236,20 +232,14 @@ class Reference:
         fits, seven = self.applicable["ssim"], self.applicable["ssim-7"]
         plain = (reference.kind, other.kind)
         alike = self._ssim(other, reference) if fits else none
-        textures = (
-            (other.hog * reference.hog).sum(1)
-            if other.hog is not None and reference.hog is not None
-            else none
-        )
+        textures = (other.hog * reference.hog).sum(1) if other.hog is not None and reference.hog is not None else none
         return {
             "ssim": outcomes(*plain, alike, fits),
             "ssim-7": outcomes(
                 *plain, ssim(other.maps, reference.maps, SEVEN, reference.seven) if seven else none, seven
             ),
             "spearman": outcomes(*plain, _dot(other.ranks, reference.ranks)),
-            "spearman-abs": outcomes(
-                reference.abs_kind, other.abs_kind, _dot(other.abs_ranks, reference.abs_ranks)
-            ),
+            "spearman-abs": outcomes(reference.abs_kind, other.abs_kind, _dot(other.abs_ranks, reference.abs_ranks)),
             "hog": outcomes(reference.hog_kind, other.hog_kind, textures, other.hog is not None),
             "cosine": outcomes(*plain, _dot(other.direction, reference.direction)),
         }
