@@ -61,15 +61,17 @@ def _histograms(down: Tensor, right: Tensor, cell: int) -> Tensor:
     """Gradient magnitude per cell and orientation, (N, R * C * 9), over the pixels of a cell."""
     count, height, width = down.shape
     columns = width // cell
-    degrees = torch.atan2(down, right).mul_(180.0 / torch.pi).remainder_(180.0)
-    # The angle of a gradient a hair below horizontal rounds to 180; it belongs to the last bin.
-    index = degrees.div_(180.0 / ORIENTATIONS).long().clamp_(max=ORIENTATIONS - 1)
+    bins = torch.atan2(down, right).mul_(ORIENTATIONS / torch.pi).floor_()
+    # Opposite gradients share a bin: -9 ... -1 are 0 ... 8 again, and 9 (a gradient straight to the left) is 0.
+    bins.add_(bins < 0, alpha=ORIENTATIONS).add_(bins == ORIENTATIONS, alpha=-ORIENTATIONS)
+    index = bins.long()
     place = torch.arange(height, device=down.device) // cell * columns
     place = place.unsqueeze(1) + torch.arange(width, device=down.device) // cell
     index += place * ORIENTATIONS
     cells = (height // cell) * columns * ORIENTATIONS
     total = torch.zeros(count, cells, dtype=torch.float64, device=down.device)
-    return total.scatter_add_(1, index.flatten(1), torch.hypot(down, right).flatten(1)).div_(cell * cell)
+    magnitude = (down * down).addcmul_(right, right).sqrt_()
+    return total.scatter_add_(1, index.flatten(1), magnitude.flatten(1)).div_(cell * cell)
 
 
 def _blocks(histogram: Tensor) -> Tensor:

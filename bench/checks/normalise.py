@@ -59,16 +59,16 @@ def quantile(values: Tensor, percent: float) -> Tensor:
         percent: in [0, 100].
 
     Returns:
-        (N,): with p = percent / 100 * (P - 1) and sorted values s, s[floor p] + (p - floor p) (s[ceil p] - s[floor p]).
+        (N,) float64: with p = percent / 100 * (P - 1) and sorted values s, s[floor p] + (p - floor p) (s[ceil p] - s[floor p]).
 
     Example:
         >>> quantile(torch.tensor([[0.0, 1.0, 2.0, 10.0]]), 50)
-        tensor([1.5000])
+        tensor([1.5000], dtype=torch.float64)
     """
     count = values.shape[1]
     position = percent / 100 * (count - 1)
     below = min(math.floor(position), count - 1)
-    top = values.topk(count - below, dim=1, sorted=True).values
+    top = values.topk(count - below, dim=1, sorted=True).values.double()
     lower = top[:, -1]
     return lower if below == position else torch.lerp(lower, top[:, -2], position - below)
 
@@ -96,13 +96,14 @@ def normalise(maps: Tensor, signed: bool | Tensor, how: str = "affine-p99") -> T
                  [0.7500, 1.0000]]], dtype=torch.float64)
     """
     percent = percentile(how)
-    flat = maps.flatten(1).double()
+    given = maps.flatten(1)
+    flat = given.double()
     if how == "min-max":
         low = flat.amin(1, keepdim=True)
         result = (flat - low) / _divisor(flat.amax(1, keepdim=True) - low)
         return result.view(maps.shape)
-    size = flat.abs()
-    scale = size.amax(1)
+    size = given.abs()
+    scale = size.amax(1).double()
     if percent is not None and percent < 100:
         level = quantile(size, percent)
         scale = torch.where(level > 0, level, scale)

@@ -7,7 +7,7 @@ float64: float32 loses the variance of flat regions against the SSIM constants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,14 +22,14 @@ from .base import CONSTANT, FAILED, NON_FINITE, NOT_APPLICABLE, OK, ZERO
 from .hog import cell_side, hog
 from .normalise import FINE, HAS_FAILED, IS_CONSTANT, IS_NON_FINITE, IS_ZERO, kinds, normalise
 from .ranks import centred_ranks, unit
-from .ssim import SEVEN, Moments, Window, moments, ssim
+from .ssim import SEVEN, Moments, Window, moments, ssims
 
 MEASURES = ("ssim", "ssim-7", "spearman", "spearman-abs", "hog", "cosine")
 
 DECIMALS = 9
 """Values are rounded here: equal maps give exactly 1, and a value does not depend on what it was stacked with."""
 
-CHUNK_PIXELS = 1 << 16
+CHUNK_PIXELS = 1 << 17
 """Maps are compared in chunks of about this many pixels, which keeps the intermediate results in the cache."""
 
 
@@ -107,15 +107,16 @@ class _Side:
     abs_kind: Tensor
     hog: Tensor | None
     hog_kind: Tensor
-    gauss: Moments | None
-    seven: Moments | None
+    moments: list[Moments]
 
     def take(self, rows: Tensor) -> _Side:
         parts: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None:
-                value = value.take(rows) if isinstance(value, Moments) else value[rows]
+            if isinstance(value, Tensor):
+                value = value[rows]
+            elif isinstance(value, list):
+                value = [part.take(rows) for part in value]
             parts[field.name] = value
         return _Side(**parts)
 
@@ -151,6 +152,8 @@ class Reference:
             "ssim-7": SEVEN.fits(height, width),
             "hog": cell_side(height, width) > 0,
         }
+        windows = {"ssim": self.window, "ssim-7": SEVEN}
+        self._windows = {name: window for name, window in windows.items() if self.applicable[name]}
         self._chunk = max(1, CHUNK_PIXELS // max(1, height * width))
         self._sides = [
             self._side(maps[part], self.signed[part], _marked(failed, len(maps), maps.device)[part], known=True)
@@ -176,7 +179,6 @@ class Reference:
         if self.applicable["hog"]:
             raw = hog(normal)
             features, hog_varies = unit(raw - raw.mean(1, keepdim=True))
-        fits, seven = self.applicable["ssim"], self.applicable["ssim-7"]
         return _Side(
             kind=kind,
             maps=normal,
@@ -186,8 +188,7 @@ class Reference:
             abs_kind=_lowered(kind, abs_varies),
             hog=features,
             hog_kind=_lowered(kind, hog_varies),
-            gauss=moments(normal, self.window) if known and fits else None,
-            seven=moments(normal, SEVEN) if known and seven else None,
+            moments=moments(normal, list(self._windows.values())) if known and self._windows else [],
         )
 
     def take(self, rows: Sequence[int] | Tensor) -> Reference:
@@ -217,39 +218,42 @@ class Reference:
         if len(maps) != len(self) or tuple(maps.shape[1:]) != size:
             raise ValueError(f"{tuple(maps.shape)} maps to compare with {(len(self), *size)} reference maps")
         marked = _marked(failed, len(maps), maps.device)
-        parts = []
+        parts, zero = [], []
         for part, reference in zip(self._parts(len(maps)), self._sides, strict=True):
             other = self._side(maps[part], self.signed[part], marked[part], known=False)
             parts.append(self._measure(reference, other))
+            zero.append((other.kind == IS_ZERO).cpu().numpy())
         return Similarities(
             {name: np.concatenate([part[name][0] for part in parts] or [np.empty(0)]) for name in MEASURES},
             {name: [status for part in parts for status in part[name][1]] for name in MEASURES},
-            (kinds(maps) == IS_ZERO).cpu().numpy(),
+            np.concatenate(zero or [np.empty(0, dtype=bool)]),
         )
 
     def _measure(self, reference: _Side, other: _Side) -> dict[str, tuple[np.ndarray, list[str]]]:
         none = torch.zeros(len(other.kind), dtype=torch.float64)
-        fits, seven = self.applicable["ssim"], self.applicable["ssim-7"]
         plain = (reference.kind, other.kind)
-        alike = self._ssim(other, reference) if fits else none
-        textures = (other.hog * reference.hog).sum(1) if other.hog is not None and reference.hog is not None else none
+        alike = self._ssim(other, reference)
+        textures = none if other.hog is None or reference.hog is None else _dot(other.hog, reference.hog)
         return {
-            "ssim": outcomes(*plain, alike, fits),
-            "ssim-7": outcomes(
-                *plain, ssim(other.maps, reference.maps, SEVEN, reference.seven) if seven else none, seven
-            ),
+            "ssim": outcomes(*plain, alike.get("ssim", none), "ssim" in alike),
+            "ssim-7": outcomes(*plain, alike.get("ssim-7", none), "ssim-7" in alike),
             "spearman": outcomes(*plain, _dot(other.ranks, reference.ranks)),
             "spearman-abs": outcomes(reference.abs_kind, other.abs_kind, _dot(other.abs_ranks, reference.abs_ranks)),
             "hog": outcomes(reference.hog_kind, other.hog_kind, textures, other.hog is not None),
             "cosine": outcomes(*plain, _dot(other.direction, reference.direction)),
         }
 
-    def _ssim(self, other: _Side, reference: _Side) -> Tensor:
-        alike = ssim(other.maps, reference.maps, self.window, reference.gauss)
-        if self.protocol.ssim_flip:
+    def _ssim(self, other: _Side, reference: _Side) -> dict[str, Tensor]:
+        """Structural similarity under each window that fits."""
+        names, windows = list(self._windows), list(self._windows.values())
+        if not names:
+            return {}
+        found = dict(zip(names, ssims(other.maps, reference.maps, windows, reference.moments), strict=True))
+        if self.protocol.ssim_flip and "ssim" in found:
             flipped = -other.maps if self.protocol.normalisation == "max-abs" else 1.0 - other.maps
-            alike = torch.maximum(alike, ssim(flipped, reference.maps, self.window, reference.gauss))
-        return alike
+            again = ssims(flipped, reference.maps, windows[:1], reference.moments[:1])[0]
+            found["ssim"] = torch.maximum(found["ssim"], again)
+        return found
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
@@ -268,14 +272,13 @@ def _marked(failed: Sequence[bool] | Tensor | None, count: int, device: torch.de
 
 
 def _joined(sides: list[_Side]) -> _Side:
-    join: Callable[[list[Any]], Any] = torch.cat
     parts: dict[str, Any] = {}
     for field in fields(_Side):
         values = [getattr(side, field.name) for side in sides]
-        if values[0] is None:
-            parts[field.name] = None
-        elif isinstance(values[0], Moments):
-            parts[field.name] = Moments(join([v.mean for v in values]), join([v.variance for v in values]))
+        if isinstance(values[0], Tensor):
+            parts[field.name] = torch.cat(values)
+        elif isinstance(values[0], list):
+            parts[field.name] = [Moments.joined(same) for same in zip(*values, strict=True)]
         else:
-            parts[field.name] = join(values)
+            parts[field.name] = values[0]
     return _Side(**parts)

@@ -5,6 +5,7 @@ Source: Wang, Bovik, Sheikh, Simoncelli (2004), Image quality assessment, IEEE T
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -57,31 +58,37 @@ def _band(window: Window, side: int, device: torch.device) -> Tensor:
     return band.to(device)
 
 
-def local_means(maps: Tensor, window: Window) -> Tensor:
-    """Weighted means of every window that lies inside the map.
+def _rows_first(maps: Tensor) -> Tensor:
+    """(N, H, W) as (H, N, W): both passes of a separable filter are then plain matrix products without a copy."""
+    return maps.transpose(0, 1).contiguous()
 
-    Args:
-        maps: (N, H, W) float64.
 
-    Returns:
-        (N, W - size + 1, H - size + 1): transposed, which saves a copy and changes no mean over positions.
-    """
-    count, height, width = maps.shape
-    rows = maps.reshape(count * height, width) @ _band(window, width, maps.device)
-    rows = rows.view(count, height, -1).transpose(1, 2).reshape(-1, height)
-    return (rows @ _band(window, height, maps.device)).view(count, -1, height - window.size + 1)
+def _local_means(values: Tensor, windows: Sequence[Window]) -> list[Tensor]:
+    """Weighted means under each window where it lies inside; (H, M, W) float64 -> (h, M, w) per window."""
+    height, count, width = values.shape
+    down = torch.cat([_band(window, height, values.device) for window in windows], 1)
+    columns = torch.split(down.T @ values.view(height, count * width), [height - w.size + 1 for w in windows])
+    return [
+        (part.view(-1, width) @ _band(window, width, values.device)).view(len(part), count, -1)
+        for part, window in zip(columns, windows, strict=True)
+    ]
 
 
 @dataclass
 class Moments:
-    """Local mean and variance of maps under one window, (N, w, h) each."""
+    """Local mean and variance of maps under one window, (h, N, w) each."""
 
     mean: Tensor
     variance: Tensor
 
     def take(self, rows: Tensor) -> Moments:
         """The moments of some of the maps."""
-        return Moments(self.mean[rows], self.variance[rows])
+        return Moments(self.mean[:, rows], self.variance[:, rows])
+
+    @staticmethod
+    def joined(parts: Sequence[Moments]) -> Moments:
+        """The moments of several batches as of one."""
+        return Moments(torch.cat([p.mean for p in parts], 1), torch.cat([p.variance for p in parts], 1))
 
 
 def _factor(window: Window) -> float:
@@ -89,21 +96,52 @@ def _factor(window: Window) -> float:
     return count / (count - 1) if window.sample else 1.0
 
 
-def moments(maps: Tensor, window: Window) -> Moments:
-    """Local means and variances of maps (N, H, W) float64 that the window fits into."""
-    both = local_means(torch.cat([maps, maps * maps]), window)
-    mean, square = both.chunk(2)
-    return Moments(mean, (square - mean * mean) * _factor(window))
+def moments(maps: Tensor, windows: Sequence[Window]) -> list[Moments]:
+    """Local means and variances of maps (N, H, W) float64 under windows that fit into them."""
+    values = _rows_first(maps)
+    found = []
+    for window, both in zip(windows, _local_means(torch.cat([values, values * values], 1), windows), strict=True):
+        mean, square = both.chunk(2, 1)
+        found.append(Moments(mean, (square - mean * mean) * _factor(window)))
+    return found
 
 
-def ssim(maps: Tensor, others: Tensor, window: Window = Window(), known: Moments | None = None) -> Tensor:
+def ssims(maps: Tensor, others: Tensor, windows: Sequence[Window], known: Sequence[Moments]) -> list[Tensor]:
+    """`ssim` under several windows at once, which share the first pass.
+
+    Args:
+        maps, others: (N, H, W) float64, normalised.
+        windows: all of them fit into the maps.
+        known: moments of `others` under each window.
+
+    Returns:
+        (N,) float64 per window.
+    """
+    x, y = _rows_first(maps), _rows_first(others)
+    means = _local_means(torch.cat([x, x * x, x * y], 1), windows)
+    return [_score(found, other, window) for found, other, window in zip(means, known, windows, strict=True)]
+
+
+def _score(means: Tensor, other: Moments, window: Window) -> Tensor:
+    """Equation 13 from the local means of x, x^2 and x y, averaged over positions."""
+    mean, square, product = means.chunk(3, 1)
+    factor = _factor(window)
+    c1, c2 = (K1 * window.data_range) ** 2, (K2 * window.data_range) ** 2
+    both = mean * other.mean
+    squares = mean * mean
+    variances = (square - squares).mul_(factor).add_(other.variance).add_(c2)
+    covariance = (product - both).mul_(2 * factor).add_(c2)
+    luminance = both.mul_(2).add_(c1).div_(squares.addcmul_(other.mean, other.mean).add_(c1))
+    return luminance.mul_(covariance).div_(variances).mean((0, 2))
+
+
+def ssim(maps: Tensor, others: Tensor, window: Window = Window()) -> Tensor:
     """Mean structural similarity over the windows that lie inside the map.
 
     Args:
         maps: (N, H, W) float64, normalised.
         others: (N, H, W) float64, the maps to compare with.
         window: what is averaged over.
-        known: moments of `others` where they are at hand; they cost half of the work.
 
     Returns:
         (N,) float64 in [-1, 1], higher is more alike; 1 for equal maps.
@@ -121,13 +159,4 @@ def ssim(maps: Tensor, others: Tensor, window: Window = Window(), known: Moments
     height, width = maps.shape[1:]
     if not window.fits(height, width):
         raise ValueError(f"maps of {height}x{width} are smaller than the {window.size}x{window.size} window")
-    known = known or moments(others, window)
-    mean, square, product = local_means(torch.cat([maps, maps * maps, maps * others]), window).chunk(3)
-    factor = _factor(window)
-    c1, c2 = (K1 * window.data_range) ** 2, (K2 * window.data_range) ** 2
-    means = mean * known.mean
-    squares = mean * mean
-    variances = (square - squares).mul_(factor).add_(known.variance).add_(c2)
-    covariance = (product - means).mul_(factor).mul_(2).add_(c2)
-    luminance = means.mul_(2).add_(c1).div_(squares.addcmul_(known.mean, known.mean).add_(c1))
-    return luminance.mul_(covariance).div_(variances).flatten(1).mean(1)
+    return ssims(maps, others, (window,), moments(others, (window,)))[0]

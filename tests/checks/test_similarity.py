@@ -13,7 +13,7 @@ from bench.checks.hog import cell_side, hog
 from bench.checks.normalise import FINE, IS_CONSTANT, IS_NON_FINITE, IS_ZERO, check_sign, kinds, normalise, quantile
 from bench.checks.ranks import centred_ranks
 from bench.checks.similarity import MEASURES, Reference, outcomes
-from bench.checks.ssim import SEVEN, Window, moments, ssim
+from bench.checks.ssim import SEVEN, Window, moments, ssim, ssims
 from bench.protocols import get
 from models.naming import UsageError
 
@@ -321,9 +321,12 @@ def test_protocols_decide_the_window_and_the_sign() -> None:
     assert adebayo[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_float64_maps_and_known_moments() -> None:
+def test_several_windows_at_once_equal_each_alone_in_either_order() -> None:
     x, y = (normalise(draw("normal", 2, (16, 20), seed).double(), True) for seed in (1, 2))
-    assert torch.equal(ssim(x, y), ssim(x, y, known=moments(y, Window())))
+    windows = (Window(), SEVEN)
+    for found, window in zip(ssims(x, y, windows, moments(y, windows)), windows, strict=True):
+        np.testing.assert_allclose(found, ssim(x, y, window), atol=1e-12)
+        np.testing.assert_allclose(found, ssim(y, x, window), atol=1e-12)
 
 
 def test_comparing_other_maps_than_those_of_the_reference_is_refused() -> None:
