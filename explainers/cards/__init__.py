@@ -1,0 +1,23 @@
+"""The cards of the built-in explainers and the short names of specifications; free of torch.
+
+To add an explainer: write its function in the module of its family, and its card in the module here of the same name.
+"""
+
+from __future__ import annotations
+
+from models.naming import Spec
+
+from ..info import Info
+from . import backprop, cams, combinators, controls, gradients, relevance
+
+CARDS: dict[str, Info] = {
+    info.name: info for family in (gradients, backprop, cams, relevance, combinators, controls) for info in family.CARDS
+}
+
+ALIASES: dict[str, Spec] = {
+    "lrp-epsilon": Spec("lrp", (("rule", "epsilon"),)),
+    **{
+        f"lrp-a{alpha}b{alpha - 1}": Spec("lrp", (("alpha", float(alpha)), ("beta", float(alpha - 1))))
+        for alpha in range(1, 10)
+    },
+}
