@@ -14,6 +14,9 @@ from torch import Tensor
 
 K1, K2 = 0.01, 0.03
 
+WHOLE, TILE = 64, 32
+"""Sides up to WHOLE pixels are filtered by one matrix, larger ones in tiles of TILE outputs: what is faster."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -63,15 +66,23 @@ def _rows_first(maps: Tensor) -> Tensor:
     return maps.transpose(0, 1).contiguous()
 
 
-def _local_means(values: Tensor, windows: Sequence[Window]) -> list[Tensor]:
-    """Weighted means under each window where it lies inside; (H, M, W) float64 -> (h, M, w) per window."""
+def _tiles(side: int, window: Window) -> list[tuple[slice, slice]]:
+    """Which inputs and which outputs of the band belong together; on large maps most of the band is zero."""
+    outputs = side - window.size + 1
+    step = outputs if side <= WHOLE else TILE
+    starts = range(0, outputs, step)
+    return [(slice(k, min(k + step, outputs) + window.size - 1), slice(k, min(k + step, outputs))) for k in starts]
+
+
+def _local_means(values: Tensor, window: Window) -> Tensor:
+    """Weighted means under the window where it lies inside; (H, M, W) float64 -> (h, M, w)."""
     height, count, width = values.shape
-    down = torch.cat([_band(window, height, values.device) for window in windows], 1)
-    columns = torch.split(down.T @ values.view(height, count * width), [height - w.size + 1 for w in windows])
-    return [
-        (part.view(-1, width) @ _band(window, width, values.device)).view(len(part), count, -1)
-        for part, window in zip(columns, windows, strict=True)
-    ]
+    flat = values.view(height, count * width)
+    down, across = _band(window, height, values.device), _band(window, width, values.device)
+    rows = [down[reach, out].T @ flat[reach] for reach, out in _tiles(height, window)]
+    columns = (rows[0] if len(rows) == 1 else torch.cat(rows)).view(-1, width)
+    parts = [columns[:, reach] @ across[reach, out] for reach, out in _tiles(width, window)]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).view(height - window.size + 1, count, -1)
 
 
 @dataclass
@@ -99,15 +110,16 @@ def _factor(window: Window) -> float:
 def moments(maps: Tensor, windows: Sequence[Window]) -> list[Moments]:
     """Local means and variances of maps (N, H, W) float64 under windows that fit into them."""
     values = _rows_first(maps)
+    values = torch.cat([values, values * values], 1)
     found = []
-    for window, both in zip(windows, _local_means(torch.cat([values, values * values], 1), windows), strict=True):
-        mean, square = both.chunk(2, 1)
+    for window in windows:
+        mean, square = _local_means(values, window).chunk(2, 1)
         found.append(Moments(mean, (square - mean * mean) * _factor(window)))
     return found
 
 
 def ssims(maps: Tensor, others: Tensor, windows: Sequence[Window], known: Sequence[Moments]) -> list[Tensor]:
-    """`ssim` under several windows at once, which share the first pass.
+    """`ssim` under several windows at once, which share the products.
 
     Args:
         maps, others: (N, H, W) float64, normalised.
@@ -118,8 +130,8 @@ def ssims(maps: Tensor, others: Tensor, windows: Sequence[Window], known: Sequen
         (N,) float64 per window.
     """
     x, y = _rows_first(maps), _rows_first(others)
-    means = _local_means(torch.cat([x, x * x, x * y], 1), windows)
-    return [_score(found, other, window) for found, other, window in zip(means, known, windows, strict=True)]
+    values = torch.cat([x, x * x, x * y], 1)
+    return [_score(_local_means(values, w), other, w) for other, w in zip(known, windows, strict=True)]
 
 
 def _score(means: Tensor, other: Moments, window: Window) -> Tensor:

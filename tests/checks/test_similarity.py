@@ -96,6 +96,20 @@ def test_ssim_7_takes_the_sample_covariance() -> None:
     assert float(ssim(x, y, Window("uniform", 7))[0]) == pytest.approx(population, abs=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(64, 65), (74, 75), (107, 130)])
+def test_large_maps_are_filtered_in_tiles_to_the_same_result(shape: tuple[int, int]) -> None:
+    x, y = (normalise(draw("heavy", 2, shape, seed), True) for seed in (1, 2))
+    y = (x + y) / 2
+    for i in range(2):
+        u, v = x[i].numpy(), y[i].numpy()
+        gauss = structural_similarity(
+            u, v, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
+        )
+        assert float(ssim(x, y)[i]) == pytest.approx(gauss, abs=1e-9)
+        seven = structural_similarity(u, v, win_size=7, data_range=1.0)
+        assert float(ssim(x, y, SEVEN)[i]) == pytest.approx(seven, abs=1e-9)
+
+
 @pytest.mark.parametrize("constants", [(0.2, 0.7), (0.5, 0.5)])
 def test_ssim_of_two_constants_is_the_luminance_term(constants: tuple[float, float]) -> None:
     a, b = constants
