@@ -29,7 +29,7 @@ MEASURES = ("ssim", "ssim-7", "spearman", "spearman-abs", "hog", "cosine")
 DECIMALS = 9
 """Values are rounded here: equal maps give exactly 1, and a value does not depend on what it was stacked with."""
 
-CHUNK_PIXELS = 1 << 17
+CHUNK_PIXELS = 1 << 16
 """Maps are compared in chunks of about this many pixels, which keeps the intermediate results in the cache."""
 
 
