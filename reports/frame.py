@@ -29,8 +29,8 @@ def load(path: str | Path) -> pd.DataFrame:
 
     Returns:
         One row per measured value with the columns of `reports.schema.COLUMNS`.  `frame.attrs` holds, as
-        plain JSON, what was `expected` per subject, explainer, suite and check, the `failures`, the number of
-        `rows`, and the path of the `run`.
+        plain JSON, what was `expected` per subject, explainer, suite and check, the `failures`, the
+        `protocol`, the number of `rows`, and the path of the `run`.
 
     Raises:
         RunFolderError: there is no run folder, or its settings are damaged.
@@ -52,6 +52,7 @@ def load(path: str | Path) -> pd.DataFrame:
         "rows": len(frame),
         "expected": _expected(plan),
         "failures": _failures(plan, failures),
+        "protocol": store.protocol,
     }
     return frame
 

@@ -60,7 +60,7 @@ _ROWS = (
     ("independent",) * 2 + (False,),
 )
 _DEGENERATE = [STATUSES.index("degenerate-zero"), STATUSES.index("degenerate-constant")]
-_NOWHERE = float("nan")
+_NO_INTERVAL = stats.Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class _Judgement:
 
     verdict: str
     reason: str
-    interval: stats.Interval = stats.Interval(_NOWHERE, _NOWHERE, _NOWHERE)
+    interval: stats.Interval = _NO_INTERVAL
 
 
-def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float = THRESHOLD) -> pd.DataFrame:
+def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | None = None) -> pd.DataFrame:
     """Judge every explainer on randomisation.
 
     The rows of one explainer: `cascading` is decided by the first stage (only the output layer is random),
@@ -82,7 +82,7 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float = T
     Args:
         frame: tidy records, best from `reports.load`, which also knows what was expected.
         measure: the similarity that is judged.
-        threshold: limit on D, between 0 and 1.
+        threshold: limit on D, between 0 and 1; by default that of the run's protocol, else `THRESHOLD`.
 
     Returns:
         One row per subject, explainer, suite and check with the columns of `COLUMNS`: `n` of `expected` image
@@ -97,9 +97,15 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float = T
         >>> len(verdicts(empty()))
         0
     """
-    table = _Table(frame, measure, threshold)
+    table = _Table(frame, measure, threshold_of(frame) if threshold is None else threshold)
     rows = [table.row(group, name, first) for group, name, first in table.wanted()]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def threshold_of(frame: pd.DataFrame) -> float:
+    """Return the limit on D that the protocol of a run declares, else `THRESHOLD`."""
+    parameters = frame.attrs.get("protocol", {}).get("parameters", {})
+    return float(parameters.get("threshold", THRESHOLD))
 
 
 class _Table:
