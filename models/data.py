@@ -207,9 +207,11 @@ def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
     if not np.issubdtype(images.dtype, np.floating):
         raise UsageError(f"{path}: images are {images.dtype}; allowed are uint8, or float in [0, 1]")
     if not np.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+        finite = images[np.isfinite(images)]
+        span = f"[{finite.min():.4g}, {finite.max():.4g}]" if finite.size else "no finite number"
         raise UsageError(
-            f"{path}: float images must be finite and in [0, 1], these span "
-            f"[{np.nanmin(images):.4g}, {np.nanmax(images):.4g}]; divide by 255 or save uint8"
+            f"{path}: float images must be finite and in [0, 1], these hold {span}"
+            f"{'' if finite.size == images.size else ' and NaN or infinity'}; divide by 255 or save uint8"
         )
     return images.astype(np.float32)
 

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.data import load_data
+from models.naming import UsageError
+
+
+def test_fashion_mnist_is_padded_and_complete():
+    data = load_data("fashion-mnist")
+    images = data.load([0, 9_999])
+    assert len(data) == 10_000 and data.shape == (1, 32, 32) and images.shape == (2, 1, 32, 32)
+    assert float(images[:, :, :2].abs().sum() + images[:, :, :, -2:].abs().sum()) == 0
+    assert float(images.min()) == 0 and float(images.max()) <= 1
+    assert np.bincount(data.labels).tolist() == [1000] * 10
+    assert data.ids[42] == "fashion-mnist/test/00042" and len(set(data.ids)) == 10_000
+
+
+def test_the_embedded_training_images_are_other_images():
+    test, train = load_data("fashion-mnist"), load_data("fashion-mnist-train")
+    assert len(train) == 10_000 and set(test.ids).isdisjoint(train.ids)
+    assert test.digest(range(8)) != train.digest(range(8))
+
+
+def test_the_digest_sees_pixels_labels_and_order():
+    data = load_data("fashion-mnist")
+    assert data.digest([0, 1]) == data.digest([0, 1]) != data.digest([1, 0])
+
+
+def write_folder(path, size=(8, 8), mode="RGB"):
+    for name in ("cat", "dog"):
+        (path / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new(mode, size, 40 * index).save(path / name / f"{index}.png")
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    write_folder(tmp_path / "pets")
+    data = load_data(str(tmp_path / "pets"))
+    assert data.class_names == ("cat", "dog") and len(data) == 6 and data.shape == (3, 8, 8)
+    assert data.ids[4] == "pets/dog/1.png" and data.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_gray_folders_keep_one_channel(tmp_path):
+    write_folder(tmp_path / "pets", mode="L")
+    assert load_data(str(tmp_path / "pets")).shape == (1, 8, 8)
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    write_folder(tmp_path / "pets")
+    file = tmp_path / "pets" / "dog" / "2.png"
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(UsageError, match=r"2\.png"):
+        load_data(str(tmp_path / "pets")).load([5])
+
+
+def test_images_of_another_size_are_named(tmp_path):
+    write_folder(tmp_path / "pets")
+    Image.new("RGB", (9, 8)).save(tmp_path / "pets" / "dog" / "9.png")
+    with pytest.raises(UsageError, match="8x9"):
+        load_data(str(tmp_path / "pets")).load([6])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_npz(tmp_path, dtype):
+    images = (np.random.default_rng(0).random((5, 6, 7, 3)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.array([0, 1, 2, 1, 0]))
+    data = load_data(str(tmp_path / "mine.npz"))
+    assert data.shape == (3, 6, 7) and len(data.class_names) == 3
+    np.testing.assert_allclose(
+        data.load([1])[0].permute(1, 2, 0), images[1] / (255 if dtype == np.uint8 else 1), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.zeros((2, 4, 4), np.uint8)}, "labels"),
+        ({"images": np.zeros((2, 4, 4, 2), np.uint8), "labels": np.zeros(2, int)}, "shape"),
+        ({"images": np.full((2, 4, 4), 2.0), "labels": np.zeros(2, int)}, "divide by 255"),
+        ({"images": np.full((2, 4, 4), np.nan), "labels": np.zeros(2, int)}, "finite"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(3, int)}, "one per image"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array(["a", "b"])}, "integers"),
+        ({"images": np.array([{"a": 1}, None], object), "labels": np.zeros(2, int)}, "pickled"),
+    ],
+)
+def test_ill_formed_npz_is_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(UsageError, match=message):
+        load_data(str(tmp_path / "bad.npz"))
+
+
+def test_a_truncated_npz_is_refused(tmp_path):
+    np.savez(tmp_path / "bad.npz", images=np.zeros((9, 8, 8), np.uint8), labels=np.zeros(9, int))
+    raw = (tmp_path / "bad.npz").read_bytes()
+    (tmp_path / "bad.npz").write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_data(str(tmp_path / "bad.npz"))
+
+
+@pytest.mark.parametrize("name", ["fashion-minst", "/nowhere/at/all", __file__])
+def test_unknown_data(name):
+    with pytest.raises(UsageError, match="fashion-mnist"):
+        load_data(name)

@@ -1,0 +1,103 @@
+import math
+
+import pytest
+import torch
+
+import models
+from models.naming import UsageError
+from models.randomize import cascade, independent, randomized
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return models.load("fmnist-vgg")
+
+
+def weights(subject):
+    return {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
+
+
+def test_the_trained_model_is_untouched(subject):
+    before, state = subject.checksum(), torch.random.get_rng_state()
+    randomized(subject, subject.stages, base=0, seed=0)
+    assert subject.checksum() == before and torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_cascade_is_nested_and_shares_its_first_stage_with_independent(subject):
+    down = [
+        weights(model) for _, model in zip(range(3), (m for _, m in cascade(subject, base=0, seed=1)), strict=False)
+    ]
+    alone = [
+        weights(model) for _, model in zip(range(3), (m for _, m in independent(subject, base=0, seed=1)), strict=False)
+    ]
+    assert all(torch.equal(down[0][key], alone[0][key]) for key in down[0])
+    assert torch.equal(down[2]["fc3.weight"], down[0]["fc3.weight"])
+    assert torch.equal(down[2]["fc1.weight"], alone[2]["fc1.weight"])
+    trained = weights(subject)
+    assert torch.equal(alone[2]["fc3.weight"], trained["fc3.weight"])
+    assert not torch.equal(alone[2]["fc1.weight"], trained["fc1.weight"])
+
+
+def test_he_draws_have_the_variance_of_he(subject):
+    model = randomized(subject, subject.stages, base=0, seed=0).model
+    for name, fan_in in (("fc1", 512), ("conv9", 128 * 9)):
+        layer = model.get_submodule(name)
+        assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(2 / fan_in), rel=0.02)
+    assert float(model.fc3.bias.detach().abs().sum()) == 0
+
+
+def test_every_seed_layer_and_base_has_its_own_draw(subject):
+    first = subject.stages[:1]
+    draws = [randomized(subject, first, base=b, seed=s).model.fc3.weight for b, s in ((0, 0), (0, 1), (1, 0))]
+    assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[0], randomized(subject, first, base=0, seed=0).model.fc3.weight)
+
+
+def test_recalibrated_statistics_are_those_of_the_reference_images(subject):
+    other = randomized(subject, subject.stages, base=0, seed=0)
+    inputs = {}
+    handle = other.model.norm12.register_forward_pre_hook(lambda m, i: inputs.update(x=i[0]))
+    other.predict_logits(subject.reference.load(range(128)))
+    handle.remove()
+    mean, var = inputs["x"].mean(0), inputs["x"].var(0)
+    # While they are estimated the norms below divide by n, afterwards by n - 1: one part in 128, per norm.
+    assert float(((other.model.norm12.running_mean - mean) / var.sqrt()).abs().max()) < 0.03
+    assert float((other.model.norm12.running_var / var - 1).abs().max()) < 0.03
+    assert not other.model.norm12.training and other.model.norm12.momentum == subject.model.norm12.momentum
+
+
+def test_a_recalibrated_random_model_is_alive_and_at_chance(subject):
+    other = randomized(subject, subject.stages, base=0, seed=3)
+    images, labels = subject.sample(256, seed=0)
+    assert float(other.predict_logits(images).std(0).mean()) > 0.1
+    assert float((other.predict(images) == labels).float().mean()) < 0.35
+
+
+def test_permutation_keeps_the_values(subject):
+    other = randomized(subject, subject.stages[:1], base=0, seed=0, init="permute").model.fc3.weight
+    own = subject.model.fc3.weight
+    assert not torch.equal(other, own) and torch.equal(other.flatten().sort()[0], own.flatten().sort()[0])
+
+
+@pytest.mark.parametrize(
+    ("init", "spread"), [("default", 1 / math.sqrt(3 * 256)), ("truncated-normal", 0.88 * math.sqrt(2 / 256))]
+)
+def test_other_laws(subject, init, spread):
+    weight = randomized(subject, subject.stages[:1], base=0, seed=0, init=init).model.fc3.weight
+    assert float(weight.detach().std()) == pytest.approx(spread, rel=0.06)
+
+
+def test_batch_norm_options(subject):
+    stages = subject.stages[1:2]
+    kept = randomized(subject, stages, base=0, seed=0, batchnorm="keep").model.norm12
+    reset = randomized(subject, stages, base=0, seed=0, batchnorm="reset").model.norm12
+    assert (
+        torch.equal(kept.running_mean, subject.model.norm12.running_mean) and float(reset.running_mean.abs().sum()) == 0
+    )
+    assert float((kept.weight.detach() - 1).abs().sum()) == 0 == float(kept.bias.detach().abs().sum())
+
+
+@pytest.mark.parametrize("option", [{"init": "hee"}, {"batchnorm": "keeps"}])
+def test_unknown_options_name_the_nearest(subject, option):
+    with pytest.raises(UsageError, match="did you mean"):
+        randomized(subject, subject.stages[:1], base=0, seed=0, **option)
