@@ -129,7 +129,8 @@ def pickled():
     [
         ("ends_in_softmax", "ends in softmax"), ("not_a_module", "returned int"), ("wrong_shape", "shape"),
         ("one_class", "K >= 2"), ("too_few_classes", "labels"), ("colour", "channels"), ("no_parameters", "no parameters"),
-        ("gives_nan", "NaN"), ("raises", "out of order"), ("wrong_weights", "failed when called"), ("goood", "did you mean 'good'"),
+        ("gives_nan", "NaN"), ("raises", "out of order"), ("wrong_weights", "failed when called"),
+        ("goood", "did you mean 'good'"),
         ("scripted", "TorchScript"), ("pickled", "pickles are refused"),
     ],
 )  # fmt: skip
