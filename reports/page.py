@@ -116,23 +116,38 @@ def thesis_rows(thesis: pd.DataFrame) -> dict[str, Any]:
     return {"layers": [str(names.get(stage, "trained")) for stage in stages], "rows": rows}
 
 
-def summary(
-    rows: list[dict[str, Any]], counts: list[tuple[str, int]], subject: str, threshold: float
-) -> list[str]:
-    """Say in sentences what came out for one subject."""
-    total = sum(count for _, count in counts)
-    parts = [f"{count} {_WORDS[name][0 if count == 1 else 1]}" for name, count in counts if count]
+def summary(rows: list[dict[str, Any]], subject: str, threshold: float) -> list[str]:
+    """Say in sentences what came out for one subject.
+
+    Args:
+        rows: as `explainer_rows` gives them.
+        subject: the model.
+        threshold: the limit that D is judged by.
+    """
+    own = asked(rows)
+    beside = len(rows) - len(own)
+    parts = [
+        f"{count} {_WORDS[name][0 if count == 1 else 1]}" for name, count in count_verdicts(rows) if count
+    ]
     sentences = [
-        f"{total} {'explainer was' if total == 1 else 'explainers were'} asked whether the map changes when "
-        f"the output layer of {subject} is drawn anew: {_listed(parts)}."
+        f"{len(own)} {'explainer was' if len(own) == 1 else 'explainers were'} asked whether the map changes "
+        f"when the output layer of {subject} is drawn anew: {_listed(parts)}."
     ]
-    failing = [
-        row["explainer"] for row in rows if row["main"]["verdict"] == "FAIL" and row["group"] != "reference"
-    ]
+    failing = [row["explainer"] for row in own if row["main"]["verdict"] == "FAIL"]
     if failing:
         sentences.append(
             f"The maps of {_listed(failing)} stay much as they were although the classifier is gone, "
             "so they cannot explain its decision."
+        )
+    broken = [
+        row["explainer"] for row in own if row["main"]["n"] == 0 and "failed cell" in row["main"]["reason"]
+    ]
+    if broken:
+        sentences.append(f"There are no values of {_listed(broken)} because every attempt failed.")
+    if beside:
+        sentences.append(
+            f"Beside them {'stands' if beside == 1 else 'stand'} {beside} reference "
+            f"{'explainer' if beside == 1 else 'explainers'} whose verdict is known beforehand."
         )
     sentences.append(
         f"A verdict needs the whole 95% interval of D on one side of {threshold:g}, where 0 means blind and "
@@ -141,9 +156,14 @@ def summary(
     return sentences
 
 
+def asked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the explainers that a run is about: all but the references, or these if there are no others."""
+    return [row for row in rows if row["group"] != "reference"] or rows
+
+
 def count_verdicts(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Count the explainers per verdict of the first cascading stage, in the order of `ORDER`."""
-    counts = Counter(str(row["main"]["verdict"]) for row in rows)
+    """Count the explainers that the run is about per verdict of the output layer, in the order of `ORDER`."""
+    counts = Counter(str(row["main"]["verdict"]) for row in asked(rows))
     return [(name, counts[name]) for name in ORDER]
 
 
@@ -165,15 +185,17 @@ def completeness(store: Store, records: pd.DataFrame) -> dict[str, Any]:
 def failure_rows(store: Store) -> list[dict[str, Any]]:
     """Sum the failures up: equal messages of one explainer stand in one row, with one traceback."""
     cells = {cell["key"]: cell for cell in store.plan()}
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for key, info in sorted(store.failures().items()):
         cell = {**info, **cells.get(key, {})}
-        about = (str(cell.get("explainer", "")), str(cell.get("check", "")), message(info))
-        row = found.setdefault(about, {"cells": 0, "traceback": str(info.get("traceback") or "")})
+        about = (str(cell.get("explainer", "")), message(info))
+        first = {"cells": 0, "checks": set(), "traceback": str(info.get("traceback") or "")}
+        row = found.setdefault(about, first)
         row["cells"] += 1
+        row["checks"].add(str(cell.get("check", "")))
     return [
-        {"explainer": explainer, "check": check, "message": text, **row}
-        for (explainer, check, text), row in sorted(found.items())
+        {"explainer": explainer, "message": text, **row, "checks": sorted(row["checks"])}
+        for (explainer, text), row in sorted(found.items())
     ]
 
 

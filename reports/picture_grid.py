@@ -105,7 +105,9 @@ def _nothing(values: Array) -> str:
         return "none"
     if not finite.all():
         return "not\nfinite"
-    return "" if np.any(values) else "zero"
+    if np.ptp(values) == 0:
+        return "constant" if np.any(values) else "zero"
+    return ""
 
 
 def _image_tile(values: Array) -> Array:

@@ -129,7 +129,7 @@ def _sections(
             "pictures": _pictures(pictures, str(subject), [row["explainer"] for row in rows], gallery),
             "health": _health(own["health"], label, gallery),
         }
-        said = page.summary(rows, counts, str(subject), threshold)
+        said = page.summary(rows, str(subject), threshold)
         thesis = page.thesis_rows(own["thesis"])
         sections.append(Section(str(subject), str(suite), said, counts, rows, thesis, figures))
     return sections
@@ -197,7 +197,7 @@ def _page(store: Store, frame: pd.DataFrame, sections: list[Section], table: pd.
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = lambda value, digits=2: "–" if value is None else f"{value:.{digits}f}"
+    environment.filters["number"] = lambda value, digits=2: "–" if value is None else f"{value:z.{digits}f}"
     environment.tests["object"] = lambda value: isinstance(value, dict)
     return environment.get_template("page.html").render(
         title=store.path.resolve().name,

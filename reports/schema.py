@@ -7,6 +7,7 @@ value is null and the status says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -155,11 +156,11 @@ def to_arrow(rows: Sequence[dict[str, Any]], cell: str) -> pa.Table:
         SchemaError: as `check`.
     """
     where = f"rows of cell {cell[:12]}"
-    wanted = COLUMNS.keys() - {"cell"}
-    for row in rows:
-        if not wanted <= row.keys() <= COLUMNS.keys():
-            _check_names([*row, "cell"], where)
-    columns = {name: [row[name] for row in rows] for name in COLUMNS if name != "cell"}
+    for shape in set(map(tuple, rows)):
+        _check_names({*shape, "cell"}, where)
+    given_names = [name for name in COLUMNS if name != "cell"]
+    values = zip(*map(itemgetter(*given_names), rows), strict=True) if rows else [()] * len(given_names)
+    columns: dict[str, Sequence[Any]] = dict(zip(given_names, values, strict=True))
     columns["cell"] = [row.get("cell", cell) for row in rows]
     arrays = []
     for field in ARROW_SCHEMA:

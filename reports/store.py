@@ -21,10 +21,8 @@ from reports.pictures import Picture
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
-_OWN = frozenset(
-    "config.json protocol.json measures.json explainers.json plan.json "
-    "provenance records failures pictures report".split()
-)
+_OWN = {"config.json", "protocol.json", "measures.json", "explainers.json", "plan.json", "report"}
+_OWN |= {"provenance", "records", "failures", "pictures", "claims"}
 
 
 class Store:

@@ -180,7 +180,7 @@ def _cell(value: object, digits: int) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
-        return f"{value:.{digits}f}"
+        return f"{value:z.{digits}f}"
     return _escaped(str(value))
 
 

@@ -204,7 +204,7 @@ class _Table:
 
 def _decide(found: stats.Sensitivity, threshold: float) -> _Judgement:
     """Turn the calibrated sensitivity into a verdict."""
-    means = f"similarity {found.similarity:.2f}, ceiling {found.ceiling:.2f}, floor {found.floor:.2f}"
+    means = f"similarity {found.similarity:z.2f}, ceiling {found.ceiling:z.2f}, floor {found.floor:z.2f}"
     if found.ceiling - found.floor < SMALLEST_GAP:
         if found.ceiling >= AGREES:
             return _Judgement("FAIL", f"blind to the whole model: {means}")

@@ -145,7 +145,12 @@ def build(path: Path, explainers=tuple(EXPECTED), images: int = 32, seeds: int =
             "description": "structural similarity, Gaussian window",
         }
     }
-    groups = {"guided": "modified-backprop", "sensitive": "gradient", "borderline": "gradient"}
+    groups = {
+        "guided": "modified-backprop",
+        "sensitive": "gradient",
+        "borderline": "gradient",
+        "failing": "relevance",
+    }
     cards = {
         name: {
             "signed": True,

@@ -110,6 +110,13 @@ def test_the_grid_has_a_row_per_explainer_and_says_what_cannot_be_shown(mode, si
     assert is_png(plots.to_bytes(figure, "png"))
 
 
+def test_a_constant_map_is_called_constant():
+    flat = picture()
+    flat.arrays["maps"][:] = 0.5
+    (axis,) = grids.picture_grid([flat], "i").axes
+    assert [text.get_text() for text in axis.texts] == ["constant"] * 4
+
+
 def test_maps_are_scaled_by_their_own_percentile():
     values = np.linspace(-1, 1, 2001).reshape(1, -1)
     shown = grids.scaled(values, "signed")

@@ -138,6 +138,13 @@ def test_damaged_settings_and_newer_settings_are_refused(store):
         Store.open(store.path)
 
 
+def test_a_lost_configuration_can_be_made_again(store):
+    store.write_records(KEY, rows())
+    (store.path / "claims").mkdir()
+    (store.path / "config.json").unlink()
+    assert Store.create(store.path, CONFIG, PROTOCOL, {}, {}).done() == {KEY}
+
+
 @pytest.mark.parametrize(
     "key", ["", "ab", "../../../etc/passwd", "ABCDEF0123", "ab" * 40, "abcdefg0", "abcdef01/", 7]
 )
