@@ -86,7 +86,7 @@ def from_module(
     if data is None:
         data = load_data("fashion-mnist")
     model = copy.deepcopy(unwrapped(model, name)).eval()
-    return checked(Subject(name, model, data, data, mean, std, output, spec or {"kind": "module", "name": name}))
+    return checked(Subject(name, model, data, data, mean, std, output, spec=spec or {"kind": "module", "name": name}))
 
 
 def unwrapped(model: nn.Module, name: str) -> nn.Module:

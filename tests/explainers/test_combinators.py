@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+import explainers
+import models
+from explainers.combinators import noisy
+from explainers.passes import shared_passes
+from models.naming import UsageError
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return models.load("fmnist-vgg")
+
+
+@pytest.fixture(scope="module")
+def images(subject):
+    return subject.sample(3, seed=0)[0]
+
+
+def test_the_moments_are_those_of_the_inner_maps(subject, images):
+    t = subject.predict(images)
+    inner = explainers.get("gradient")
+    maps = torch.stack([inner.explain(subject, noisy(images, 5, s, 0.15), t).attribution for s in range(6)])
+    scale = float(maps.abs().max())
+    for name, expected in (
+        ("smoothgrad", maps.mean(0)), ("smoothgrad-squared", maps.square().mean(0)), ("vargrad", maps.var(0, unbiased=False)),
+    ):  # fmt: skip
+        found = explainers.get(f"{name}[samples=6]").explain(subject, images, t, seed=5).attribution
+        assert float((found - expected).abs().max()) < 1e-4 * max(scale, scale**2), name
+
+
+def test_noise_is_keyed_by_image_and_sample_not_by_place(images):
+    whole = noisy(images, 0, 2, 0.15)
+    torch.testing.assert_close(whole[1:2], noisy(images[1:2], 0, 2, 0.15))
+    torch.testing.assert_close(whole.flip(0), noisy(images.flip(0), 0, 2, 0.15))
+    assert not torch.equal(noisy(images, 0, 3, 0.15), whole) and not torch.equal(noisy(images, 1, 2, 0.15), whole)
+    assert float((whole - images).std()) == pytest.approx(0.15, rel=0.05)
+
+
+def test_sharing_changes_nothing(subject, images):
+    e = [explainers.get(f"{name}[samples=4]") for name in ("smoothgrad", "vargrad")]
+    alone = [each.explain(subject, images, seed=1).attribution for each in e]
+    with shared_passes():
+        together = [each.explain(subject, images, seed=1).attribution for each in e]
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_more_samples_agree_more_between_seeds(subject, images):
+    def spread(samples):
+        e = explainers.get(f"smoothgrad[samples={samples}]")
+        maps = [e.explain(subject, images, seed=s).map().flatten(1) for s in (0, 1)]
+        return float(torch.cosine_similarity(*maps).mean())
+
+    assert spread(32) > spread(2)
+
+
+@pytest.mark.parametrize("text", ["smoothgrad[samples=1]", "vargrad[sigma=0.0]"])
+def test_bad_parameters(subject, images, text):
+    with pytest.raises(UsageError, match="at least 2 samples"):
+        explainers.get(text).explain(subject, images)
+
+
+def test_it_combines_with_any_explainer(subject, images):
+    assert explainers.get("smoothgrad[samples=2](lrp-a2b1)").explain(subject, images).status == ("ok",) * 3
