@@ -77,7 +77,7 @@ def _load_entry(entry: metadata.EntryPoint) -> Plugin:
     origin = entry.dist.name if entry.dist is not None else entry.value
     try:
         entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Plugin(entry.name, origin, entry.group, _summary(error), traceback.format_exc())
     return Plugin(entry.name, origin, entry.group)
 
@@ -91,7 +91,7 @@ def _load_given(name: str) -> Plugin:
         )
     try:
         origin = _import_file(path) if is_file else importlib.import_module(name).__file__ or name
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Plugin(name, name, "--plugin", _summary(error), traceback.format_exc())
     return Plugin(name, origin, "--plugin")
 

@@ -68,8 +68,8 @@ def compute(plan: Plan, context: worker.Context, pool: Pool, store: Store, liste
     """Compute what is missing of a plan; go on after workers that died.
 
     The shards that were running when a worker died are run again, each alone in a process, so that it is known which
-    one brings a process down; such a shard is then run explainer by explainer, and only the cells of the guilty
-    explainer are recorded as failed.
+    one brings a process down; such a shard is then run explainer by explainer. An explainer found guilty stays apart
+    from then on, and only those of its cells that bring a process down a second time are recorded as failed.
 
     Args:
         plan: all cells.
@@ -81,64 +81,109 @@ def compute(plan: Plan, context: worker.Context, pool: Pool, store: Store, liste
     Raises:
         UsageError: the run folder cannot be written, a model cannot be loaded, or workers die before they begin.
     """
-    failed: set[str] = set()
+    work = _Work(plan, context, store, listen)
     silent = 0
-
-    def take(text: str) -> worker.Status:
-        status = worker.Status(**json.loads(text))
-        failed.update(status.failed)
-        listen(status)
-        if status.usage:
-            raise UsageError(status.usage)
-        return status
-
-    while True:
-        shards = plan.shards(task for task in plan.missing(store.done()) if task.cell.key not in failed)
-        if not shards:
-            return
+    while shards := work.shards():
         clear_claims(store.path)
         try:
-            for text in pool.map(
-                worker.run_shard, ((context.to_json(), shard.to_json()) for shard in shards)
-            ):
-                if take(text).failed and context.fail_fast:
-                    pool.stop()
+            for text in pool.map(worker.run_shard, ((work.common, shard.to_json()) for shard in shards)):
+                work.take(text)
+                if work.failed and context.fail_fast:
                     return
         except BrokenProcessPool as error:
             running = claims(store.path)
             suspects = [shard for shard in shards if shard.id in running]
             silent = 0 if suspects else silent + 1
             if silent >= SILENT_CRASHES:
-                raise UsageError(
-                    f"worker processes die before they begin to work ({error}); try --jobs 1 --verbose"
-                ) from error
-            for shard in suspects:
-                _alone(shard, context, store, take)
+                raise UsageError(f"worker processes die before they begin to work ({error}); try --jobs 1 --verbose") from error
+            work.find_guilty(suspects)
         else:
-            # Whatever has neither records nor a failure now will not get them by asking again.
-            done = store.done()
-            failed.update(cell["key"] for shard in shards for cell in shard.cells if cell["key"] not in done)
+            work.give_up(shards)
+    work.finish_guilty()
 
 
-def _alone(shard: Shard, context: worker.Context, store: Store, take: Callable[[str], worker.Status]) -> None:
-    if _survives(shard, context, take):
-        return
-    for piece in shard.by_explainer():
-        if not _survives(piece, context, take):
-            take(json.dumps(_record_crash(piece, store)))
+class _Work:
+    """What is left of a plan, and which explainers bring processes down."""
+
+    def __init__(self, plan: Plan, context: worker.Context, store: Store, listen: Listener) -> None:
+        self.plan, self.context, self.store, self.listen = plan, context, store, listen
+        self.common = context.to_json()
+        self.failed: set[str] = set()
+        self.guilty: set[str] = set()
+
+    def shards(self, guilty: bool = False) -> list[Shard]:
+        """The missing work of the explainers that are, or are not, guilty."""
+        missing = self.plan.missing(self.store.done() | self.failed)
+        return self.plan.shards(task for task in missing if (task.cell.explainer in self.guilty) == guilty)
+
+    def take(self, text: str) -> None:
+        """Note the status of a shard."""
+        status = worker.Status(**json.loads(text))
+        self.failed.update(status.failed)
+        self.listen(status)
+        if status.usage:
+            raise UsageError(status.usage)
+
+    def give_up(self, shards: list[Shard]) -> None:
+        """What has neither records nor a failure after its shard ended will not get them by asking again."""
+        done = self.store.done()
+        self.failed.update(cell["key"] for shard in shards for cell in shard.cells if cell["key"] not in done)
+
+    def find_guilty(self, suspects: list[Shard]) -> None:
+        """Run suspicious shards alone; where that kills the process too, find out which explainer does it."""
+        with _Apart() as apart:
+            for shard in suspects:
+                if self._survives(apart, shard):
+                    continue
+                for piece in shard.by_explainer():
+                    if not self._survives(apart, piece):
+                        self.guilty.add(piece.cells[0]["explainer"])
+                        self._fail(piece)
+
+    def finish_guilty(self) -> None:
+        """Run what is left of the guilty explainers, each piece apart from everything else."""
+        with _Apart() as apart:
+            for shard in self.shards(guilty=True):
+                for piece in shard.by_explainer():
+                    if not self._survives(apart, piece):
+                        self._fail(piece)
+
+    def _survives(self, apart: _Apart, shard: Shard) -> bool:
+        text = apart.run(worker.run_shard, self.common, shard.to_json())
+        if text is not None:
+            self.take(text)
+        return text is not None
+
+    def _fail(self, shard: Shard) -> None:
+        self.take(json.dumps(_record_crash(shard, self.store)))
 
 
-def _survives(shard: Shard, context: worker.Context, take: Callable[[str], worker.Status]) -> bool:
-    with ProcessPoolExecutor(max_workers=1) as executor:
+class _Apart:
+    """One process beside the pool, made again when it dies."""
+
+    def __init__(self) -> None:
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> _Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def run(self, function: Callable[..., str], *given: str) -> str | None:
+        """The result of a function, or None when it killed the process."""
+        self._executor = self._executor or ProcessPoolExecutor(max_workers=1)
         try:
-            text = executor.submit(worker.run_shard, context.to_json(), shard.to_json()).result()
+            result: str = self._executor.submit(function, *given).result()
         except BrokenProcessPool:
-            return False
-        except BaseException:
-            executor.shutdown(wait=False, kill_workers=True)
-            raise
-    take(text)
-    return True
+            self._end()
+            return None
+        return result
+
+    def _end(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, kill_workers=True)
+        self._executor = None
 
 
 def _record_crash(shard: Shard, store: Store) -> dict[str, Any]:

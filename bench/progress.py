@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -29,8 +29,8 @@ class Progress:
 
     Args:
         store: the run folder.
-        keys: keys of all cells of the run.
-        done: how many of them were done before.
+        costs: estimated work of every cell of the run, by key.
+        done: keys of the cells that were done before.
         quiet: show nothing.
         console: where to write; default: standard error.
     """
@@ -38,16 +38,16 @@ class Progress:
     def __init__(
         self,
         store: Store,
-        keys: Collection[str],
-        done: int,
+        costs: Mapping[str, float],
+        done: Collection[str],
         *,
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
         # A reader of its own: the thread here and the run look at the folder at the same time.
         self.store = Store.open(store.path)
-        self.keys = frozenset(keys)
-        self.before = self.done = done
+        self.costs = costs
+        self.before = self.done = frozenset(done).intersection(costs)
         self.failed: dict[str, str] = {}
         self.quiet = quiet
         self.console = console or Console(file=sys.stderr)
@@ -74,6 +74,11 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
+    def note(self, notices: Iterable[str]) -> None:
+        """Show remarks for the user."""
+        for notice in () if self.quiet else notices:
+            self.console.print(f"note: {notice}", style="yellow", markup=False, highlight=False)
+
     def listen(self, status: worker.Status) -> None:
         """Take the status of a finished shard."""
         for key, message in status.failed.items():
@@ -85,18 +90,21 @@ class Progress:
         """Progress in one line, for example `12/40 cells, 3.1/s, 0:09 left, 0 failed; now: saliency ...`."""
         new = self.done - self.before
         seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = (
-            f"{new / seconds:.1f}/s, {clock((len(self.keys) - self.done) * seconds / new)} left"
-            if new > 0
-            else "starting"
-        )
+        rate = "starting"
+        if new:
+            # Cells differ much in their work, so the time left follows the work and not the number of cells.
+            left = self._work(self.costs.keys() - self.done) / max(self._work(new), 1e-9)
+            rate = f"{len(new) / seconds:.1f}/s, {clock(left * seconds)} left"
         labels = [str(mark.get("label", "")) for mark in pool.claims(self.store.path).values()]
         now = f"; now: {' | '.join(labels[:4])}" if labels else ""
-        return f"{self.done}/{len(self.keys)} cells, {rate}, {len(self.failed)} failed{now}"
+        return f"{len(self.done)}/{len(self.costs)} cells, {rate}, {len(self.failed)} failed{now}"
+
+    def _work(self, keys: Collection[str]) -> float:
+        return sum(self.costs[key] for key in keys)
 
     def _watch(self) -> None:
         while not self._over.wait(POLL):
-            self.done = len(self.keys & self.store.done())
+            self.done = frozenset(self.store.done()).intersection(self.costs)
             if self._live is not None:
                 self._live.update(self._view(), refresh=True)
                 continue
@@ -108,7 +116,7 @@ class Progress:
 
     def _view(self) -> Table:
         grid = Table.grid(expand=True)
-        grid.add_row(ProgressBar(total=max(len(self.keys), 1), completed=self.done))
+        grid.add_row(ProgressBar(total=max(self._work(self.costs), 1e-9), completed=self._work(self.done)))
         grid.add_row(Text(self.line(), no_wrap=True, overflow="ellipsis"))
         return grid
 

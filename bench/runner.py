@@ -148,17 +148,15 @@ def execute(config: Config, console: Console | None = None) -> Run:
         prepared = prepare(config, pool)
         pool.jobs = prepared.jobs
         store = open_folder(prepared)
-        keys = prepared.plan.keys
-        before = len(prepared.done.intersection(keys))
-        with Progress(store, keys, before, quiet=config.quiet, console=console) as progress:
-            for notice in prepared.notices:
-                progress.console.print(f"note: {notice}", style="yellow", markup=False, highlight=False)
-            if before < len(keys):
+        costs = {task.cell.key: task.cost for task in prepared.plan.tasks}
+        with Progress(store, costs, prepared.done, quiet=config.quiet, console=console) as progress:
+            progress.note(prepared.notices)
+            if costs.keys() - prepared.done:
                 pools.compute(prepared.plan, context(prepared, pool, store), pool, store, progress.listen)
         done = store.done()
-    missing = tuple(key for key in keys if key not in done)
-    computed = len(keys) - len(missing) - before
-    return Run(store.path, len(keys), computed, missing, progress.failed, prepared.notices)
+    missing = tuple(key for key in costs if key not in done)
+    computed = len(costs.keys() & (done - prepared.done))
+    return Run(store.path, len(costs), computed, missing, progress.failed, prepared.notices)
 
 
 def open_folder(prepared: Prepared) -> Store:
@@ -237,9 +235,8 @@ def _describe(request: str, here: bool, pool: pools.Pool | None) -> str:
 
 @contextmanager
 def _stopping(pool: pools.Pool) -> Iterator[None]:
-    """End the workers when the run is broken off, by Ctrl-C or by an error."""
+    """End the workers with the run, however it ends: what follows needs the memory."""
     try:
         yield
-    except BaseException:
+    finally:
         pool.stop()
-        raise

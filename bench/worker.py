@@ -6,6 +6,7 @@ itself, and hands back a short status; so a worker that dies loses only the cell
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,10 +239,18 @@ def subject_of(model: str, data: str | None, device: str, precision: str) -> Sub
     if place not in _subjects:
         _subjects.clear()
         subject = models.load(plugins.model_names().get(model, model), data=data)
-        if device != "cpu" or precision != "float32":
-            subject = subject.to(device, precision)
-        _subjects[place] = subject
+        _subjects[place] = placed(subject, device, precision)
     return _subjects[place]
+
+
+def placed(subject: Subject, device: str, precision: str) -> Subject:
+    """The subject on a device, explained in a floating type; the weights that are randomised stay float32."""
+    import torch
+
+    if device == "cpu" and precision == "float32":
+        return subject
+    dtype: torch.dtype = getattr(torch, precision)
+    return replace(subject, model=copy.deepcopy(subject.model).to(device), dtype=dtype)
 
 
 def explainers_of(names: Iterable[str]) -> list[Explainer]:

@@ -67,26 +67,24 @@ def inspect(
     """Look at a model before a run: layers in execution order, stages, activations, which explainers are valid on it."""
     with guarded(verbose):
         from bench import plugins, worker
-        from models import inspect as inspection
+        from explainers import preflight
 
         plugins.load(plugin or [])
-        found = inspection.inspect(worker.subject_of(model, data, "cpu", "float32"))
+        found = preflight.inspect(worker.subject_of(model, data, "cpu", "float32"))
         if as_json:
-            given = found.json()
-            print(given if isinstance(given, str) else json.dumps(given, indent=1))
+            print(json.dumps(found.json(), indent=1))
         else:
             print(found.text())
 
 
 def train(
     name: Annotated[str, typer.Argument(help="Member of the zoo, as bench list models shows it.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where the weights go. Default: nowhere.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the weights. Default: weights.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a member of the zoo again from its recipe and say how it compares with the shipped one."""
     with guarded(verbose):
-        from models import zoo
+        from models.zoo import recipes
 
-        print(zoo.train(name, out=out))
+        for key, value in recipes.train(name, out).items():
+            print(f"{key}: {value}")

@@ -28,7 +28,7 @@ def report(
     with guarded(verbose):
         import reports
 
-        print(f"page: {reports.write_report(folder, out)}")
+        print(f"page: {reports.write_report(folder, out)[0]}")
 
 
 def export(

@@ -9,10 +9,11 @@ import typer
 
 from .guard import DONE, INCOMPLETE, REGRESSION, guarded, say
 from .options import CONFIG, with_options
+from .tables import show_plan, show_verdicts
 
 if TYPE_CHECKING:
     from bench.config import Config
-    from bench.runner import Prepared, Run
+    from bench.runner import Run
 
 VERIFY_IMAGES, VERIFY_SEEDS = 16, 3
 
@@ -44,7 +45,7 @@ def plan(**options: Any) -> None:
         from bench.runner import prepare
 
         prepared = prepare(_config(options))
-        _show_plan(prepared)
+        show_plan(prepared)
 
 
 @with_options(only=("model", "data", "images", "seeds", "device", "jobs", "out", "seed", "quiet", "verbose"))
@@ -106,72 +107,7 @@ def _conclude(finished: Run, quiet: bool) -> int:
 def _write_page(finished: Run) -> None:
     import reports
 
-    if finished.computed or not (finished.path / "report" / "index.html").exists():
-        print(f"page: {reports.write_report(finished.path)}")
-    else:
-        print(f"page: {finished.path / 'report' / 'index.html'}")
-
-
-def show_verdicts(table: Any) -> None:
-    """Print the verdict table: one line per explainer, the whole cascade and single layers beside the verdict.
-
-    Args:
-        table: data frame as `reports.verdicts` gives it.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    colours = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
-    for subject, rows in table.groupby("subject", sort=False):
-        view = Table(title=f"randomization of {subject}", title_justify="left", box=None, pad_edge=False)
-        for name in ("explainer", "verdict", "D, head random", "D, cascade", "D, one layer", "n", "why"):
-            view.add_column(name, no_wrap=name in ("explainer", "verdict"))
-        for (_, explainer), group in rows.groupby(["suite", "explainer"], sort=False):
-            checks = {row["check"]: row for row in group.to_dict("records")}
-            first = checks.get("cascading") or next(iter(checks.values()))
-            verdict = str(first["verdict"])
-            view.add_row(
-                str(explainer), f"[{colours.get(verdict, 'magenta')}]{verdict}[/]",
-                *(_interval(checks.get(name)) for name in ("cascading", "cascading-all", "independent")),
-                f"{first['n']}/{first['expected']}", str(first["reason"]),
-            )  # fmt: skip
-        Console(width=None if Console().is_terminal else 160).print(view)
-
-
-def _interval(row: dict[str, Any] | None) -> str:
-    if row is None or row["estimate"] != row["estimate"]:
-        return "-"
-    return f"{row['estimate']:.2f} ({row['ci_low']:.2f}, {row['ci_high']:.2f})"
-
-
-def _show_plan(prepared: Prepared) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    state = dict.fromkeys(prepared.failures, "failed") | dict.fromkeys(prepared.done, "done")
-    counts: dict[tuple[str, str, str], Counter[str]] = {}
-    for task in prepared.plan.tasks:
-        cell = task.cell
-        counter = counts.setdefault((cell.subject, cell.check, cell.explainer), Counter())
-        counter[state.get(cell.key, "missing")] += 1
-    view = Table(box=None, pad_edge=False)
-    for name in ("subject", "check", "explainer"):
-        view.add_column(name)
-    for name in ("cells", "done", "missing", "failed"):
-        view.add_column(name, justify="right")
-    for group, counter in counts.items():
-        view.add_row(
-            *group,
-            *(
-                str(number)
-                for number in (counter.total(), *(counter[s] for s in ("done", "missing", "failed")))
-            ),
-        )
-    Console(width=None if Console().is_terminal else 160).print(view)
-    left = prepared.plan.missing(prepared.done)
-    passes = sum(task.cost for task in left)
-    print(
-        f"{len(prepared.plan.tasks)} cells, {len(left)} to compute in {len(prepared.plan.shards(left))} shards with "
-        f"{prepared.jobs} {'process' if prepared.jobs == 1 else 'processes'} on {', '.join(prepared.facts.devices)}: about "
-        f"{passes:,.0f} forward-backward passes of one image\nrun folder: {prepared.config.folder()}"
-    )
+    page = finished.path / "report" / "index.html"
+    if finished.computed or not page.exists():
+        page = reports.write_report(finished.path)[0]
+    print(f"page: {page}")

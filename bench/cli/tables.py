@@ -1,0 +1,99 @@
+"""What `run`, `plan` and `verify` print: the verdict table and the table of cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from bench.runner import Prepared
+
+WIDTH = 150
+"""Columns of a table that goes into a file or a pipe."""
+
+COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
+CHECKS = ("cascading", "cascading-all", "independent")
+
+
+def show_verdicts(table: pd.DataFrame) -> None:
+    """Print one line per explainer: the verdict, and the sensitivity D with its interval where it is defined.
+
+    The reference explainers stand last.
+
+    Args:
+        table: as `reports.verdicts` gives it.
+    """
+    from rich.text import Text
+
+    from bench.suites import REFERENCES
+
+    for (subject, suite), rows in table.groupby(["subject", "suite"], sort=False):
+        view = _table(("explainer", "verdict", "D, head random", "D, cascade", "D, one layer", "n", "why"))
+        view.title, view.title_justify = f"{suite} of {subject}", "left"
+        groups: dict[str, list[dict[str, Any]]] = {
+            str(name): [{str(key): value for key, value in row.items()} for row in group.to_dict("records")]
+            for name, group in rows.groupby("explainer", sort=False)
+        }
+        for name in sorted(groups, key=lambda name: (name in REFERENCES, list(groups).index(name))):
+            checks = {str(row["check"]): row for row in groups[name]}
+            first = checks.get(CHECKS[0]) or next(iter(checks.values()))
+            verdict = str(first["verdict"])
+            view.add_row(
+                Text(name, style="dim" if name in REFERENCES else ""),
+                Text(verdict, style=COLOURS.get(verdict, "magenta")),
+                *(_interval(checks.get(check)) for check in CHECKS),
+                f"{first['n']}/{first['expected']}",
+                Text(str(first["reason"])),
+            )
+        _print(view)
+
+
+def show_plan(prepared: Prepared) -> None:
+    """Print the cells of a run by subject, check and explainer, and how much work is left."""
+    from rich.text import Text
+
+    state = dict.fromkeys(prepared.failures, "failed") | dict.fromkeys(prepared.done, "done")
+    counts: dict[tuple[str, str, str], Counter[str]] = {}
+    for task in prepared.plan.tasks:
+        cell = task.cell
+        counter = counts.setdefault((cell.subject, cell.check, cell.explainer), Counter())
+        counter[state.get(cell.key, "missing")] += 1
+    view = _table(("subject", "check", "explainer", "cells", "done", "missing", "failed"))
+    for group, counter in counts.items():
+        numbers = (counter.total(), *(counter[name] for name in ("done", "missing", "failed")))
+        view.add_row(*(Text(name) for name in group), *(str(number) for number in numbers))
+    _print(view)
+    left = prepared.plan.missing(prepared.done)
+    passes = sum(task.cost for task in left)
+    workers = "1 process" if prepared.jobs == 1 else f"{prepared.jobs} processes"
+    print(
+        f"{len(prepared.plan.tasks)} cells, {len(left)} to compute in {len(prepared.plan.shards(left))} shards with "
+        f"{workers} on {', '.join(prepared.facts.devices)}: about {passes:,.0f} forward-backward passes of one image"
+    )
+    print(f"run folder: {prepared.config.folder()}")
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    if row is None or row["estimate"] != row["estimate"]:
+        return "-"
+    return f"{row['estimate']:.2f} ({row['ci_low']:.2f}, {row['ci_high']:.2f})"
+
+
+def _table(columns: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    view = Table(box=None, pad_edge=False)
+    for name in columns:
+        number = name in ("cells", "done", "missing", "failed", "n")
+        view.add_column(name, no_wrap=name != "why", justify="right" if number else "left")
+    return view
+
+
+def _print(view: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(view)

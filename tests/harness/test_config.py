@@ -1,0 +1,91 @@
+import pytest
+
+from bench import suites
+from bench.config import KEYS, Config, resolve
+from models.naming import UsageError
+
+
+def test_defaults_come_from_the_profile():
+    config = resolve({"suite": "randomization"})
+    assert config.suite == ("randomization",) and config.model == ("fmnist-vgg",)
+    assert config.size(suites.get("randomization")) == suites.Size(16, 5)
+
+
+@pytest.mark.parametrize(("profile", "size"), [("quick", (16, 5)), ("standard", (32, 10)), ("full", (64, 20))])
+def test_profiles(profile, size):
+    assert resolve({"suite": "randomization", "profile": profile}).size(suites.get("randomization")) == suites.Size(*size)
+
+
+def test_command_line_wins_over_file_over_profile(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('suite = ["smoke"]\nimages = 8\nseeds = 7\nbatch-size = 4\nfail-fast = true\n')
+    config = resolve({"images": 2, "seeds": None}, file)
+    assert (config.images, config.seeds, config.batch_size, config.fail_fast) == (2, 7, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ["--suite", "randomization"]),
+        ({"suite": "randomisation"}, ["randomisation", "did you mean 'randomization'"]),
+        ({"suite": "generative"}, ["not part of this version", "smoke"]),
+        ({"suite": "smoke", "imgaes": 3}, ["imgaes", "did you mean 'images'"]),
+        ({"suite": "smoke", "images": 0}, ["--images", "at least 1"]),
+        ({"suite": "smoke", "images": "many"}, ["--images", "whole number"]),
+        ({"suite": "smoke", "images": True}, ["--images"]),
+        ({"suite": "smoke", "seeds": 0}, ["--seeds", "at least 1"]),
+        ({"suite": "smoke", "jobs": 0}, ["--jobs", "at least 1"]),
+        ({"suite": "smoke", "batch_size": 0}, ["--batch-size", "at least 1"]),
+        ({"suite": "smoke", "seed": -1}, ["--seed", "at least 0"]),
+        ({"suite": "smoke", "part": "3/2"}, ["--part", "I/N"]),
+        ({"suite": "smoke", "part": "0/2"}, ["--part", "I/N"]),
+        ({"suite": "smoke", "part": "a"}, ["--part", "I/N"]),
+        ({"suite": "smoke", "profile": "qick"}, ["did you mean 'quick'"]),
+        ({"suite": "smoke", "precision": "float"}, ["float32"]),
+        ({"suite": "smoke", "backend": "dask"}, ["not part of this version"]),
+        ({"suite": "smoke", "device": "gpu"}, ["--device", "cuda:0,cuda:1"]),
+        ({"suite": "smoke", "protocol": "recomended"}, ["did you mean 'recommended'"]),
+        ({"suite": "smoke", "out": " "}, ["--out"]),
+        ({"suite": "smoke", "quiet": "yes"}, ["--quiet", "true or false"]),
+        ({"suite": ["smoke", "randomization"]}, ["one at a time"]),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_what_is_allowed(options, words):
+    with pytest.raises(UsageError) as caught:
+        resolve(options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["suite = [", "\x00"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path, text):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="is not TOML"):
+        resolve({}, file)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        resolve({}, tmp_path / "no.toml")
+
+
+def test_an_unknown_key_of_a_file_is_refused(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('suite = "smoke"\nexplainer = "saliency"\n')
+    with pytest.raises(UsageError, match="did you mean 'explainers'"):
+        resolve({}, file)
+
+
+def test_the_default_folder_names_what_shapes_the_results():
+    plain = Config(("smoke",)).folder()
+    assert plain == Config(("smoke",), jobs=7, device="cpu", batch_size=3, quiet=True).folder()
+    assert len({Config(("smoke",), **change).folder() for change in ({}, {"images": 3}, {"seed": 1}, {"model": ("a",)})}) == 4
+    assert Config(("smoke",), model=("../dir/my net.py:f[x]",)).folder().parts[0] == "runs"
+    assert len(Config(("smoke",), model=("../dir/my net.py:f[x]",)).folder().parts) == 2
+
+
+def test_every_option_of_the_command_line_is_a_key():
+    from bench.cli.options import OPTIONS
+
+    assert {option.key for option in OPTIONS} == set(KEYS) - {"scheduler"}

@@ -1,0 +1,138 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench import plan, suites
+from bench.plan import CheckFacts, ExplainerFacts, Shard, SubjectFacts, blocks, build, join
+from models.naming import UsageError
+
+CHECKS = {
+    "cascading": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=1),
+    "independent": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=1),
+    "ceiling": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=0),
+    "floor": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=0),
+    "health-cascading": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=0, per_stage=4),
+    "health-independent": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=0, per_stage=4),
+}
+EXPLAINERS = [ExplainerFacts(name, {"name": name}, 1, {"cost": cost}) for name, cost in (("cheap", 1.0), ("dear", 50.0))]
+
+
+def subject(images: int, weights: str = "w") -> SubjectFacts:
+    ids = tuple(f"set/{index}" for index in range(images))
+    digests = {f"{start}:{stop}": f"d{start}-{stop}" for count in (images, 16, 32) for start, stop in blocks(count)}
+    return SubjectFacts("m", None, "m", {"name": "m", "weights": weights}, tuple(range(images)), ids, digests, ("fc", "conv"))
+
+
+def made(images: int = 16, seeds: int = 2, weights: str = "w", base: int = 0, chosen=EXPLAINERS) -> plan.Plan:
+    suite = suites.get("randomization")
+    return build(
+        {suite: suites.Size(images, seeds)}, [subject(images, weights)], {suite.name: chosen}, CHECKS,
+        repeats=2, draws=5, base=base, dtype="float32",
+    )  # fmt: skip
+
+
+def test_blocks_have_a_fixed_size():
+    assert blocks(16) == [(0, 16)]
+    assert blocks(33) == [(0, 16), (16, 32), (32, 33)]
+    assert blocks(1) == [(0, 1)]
+
+
+def test_the_grid_is_complete():
+    grid = made(images=20, seeds=3)
+    # Two checks x 2 explainers x 2 blocks x 3 seeds, calibration 2 + 5 per explainer and block, 2 x 3 about the model.
+    assert len(grid.tasks) == 24 + 28 + 6
+    assert len(set(grid.keys)) == len(grid.tasks)
+
+
+def test_rows_are_counted_per_cell():
+    rows = {(t.cell.check, len(t.cell.images)): t.cell.rows for t in made(images=20).tasks}
+    assert rows[("cascading", 16)] == 3 * (16 * 6 + 1) and rows[("independent", 4)] == 3 * (4 * 6 + 1)
+    assert rows[("floor", 16)] == 16 * 6 and rows[("health-cascading", 16)] == 3 * 4
+
+
+def test_a_larger_run_holds_the_cells_of_a_smaller_one():
+    assert set(made(16, 2).keys) < set(made(32, 2).keys)
+    assert set(made(16, 2).keys) < set(made(16, 3).keys)
+    assert set(made(16, chosen=EXPLAINERS[:1]).keys) < set(made(16).keys)
+
+
+def test_missing_is_the_plan_without_what_is_done():
+    grid = made()
+    done = set(grid.keys[:5])
+    assert {task.cell.key for task in grid.missing(done)} == set(grid.keys[5:])
+    assert grid.missing(set(grid.keys)) == []
+
+
+def test_a_shard_holds_all_explainers_of_a_block_and_a_seed():
+    grid = made(images=32, seeds=2)
+    shards = grid.shards(grid.tasks)
+    assert sorted(cell["key"] for shard in shards for cell in shard.cells) == sorted(grid.keys)
+    for shard in shards:
+        assert len({cell["seed"] for cell in shard.cells}) == 1
+        assert {tuple(cell["images"]) for cell in shard.cells} == {shard.cells[0]["images"] and tuple(shard.cells[0]["images"])}
+        assert {"cheap", "dear"} <= {cell["explainer"] for cell in shard.cells}
+    walks = [shard for shard in shards if not shard.calibration]
+    assert len(walks) == 4 and len(shards) == 4 + 2 * 5
+
+
+def test_long_shards_come_first():
+    costs = [shard.cost for shard in made(images=20).shards(made(images=20).tasks)]
+    assert costs == sorted(costs, reverse=True) and costs[0] > costs[-1]
+
+
+def test_shards_do_not_depend_on_the_order_of_the_tasks():
+    grid = made(images=32)
+    assert [s.id for s in grid.shards(grid.tasks)] == [s.id for s in grid.shards(reversed(grid.tasks))]
+
+
+def test_a_shard_survives_the_way_to_another_process():
+    shard = made().shards(made().tasks)[0]
+    assert Shard.from_json(shard.to_json()) == shard
+    assert json.loads(shard.to_json())["model"] == "m"
+
+
+def test_a_shard_falls_into_pieces_of_one_explainer():
+    shard = made().shards(made().tasks)[0]
+    pieces = list(shard.by_explainer())
+    assert [{c["explainer"] for c in piece.cells} for piece in pieces] == [{"cheap"}, {"dear"}, {plan.MODEL}]
+    assert sum(len(piece.cells) for piece in pieces) == len(shard.cells)
+
+
+def test_parts_cover_the_plan_once():
+    grid = made(images=32, seeds=4)
+    parts = [grid.part(index, 3) for index in range(3)]
+    assert sorted(key for part in parts for key in part.keys) == sorted(grid.keys)
+    assert all(part.tasks for part in parts)
+    groups = [{task.group for task in part.tasks} for part in parts]
+    assert not groups[0] & groups[1] and not groups[1] & groups[2]
+
+
+@pytest.mark.parametrize("wider", [made(32, 2), made(16, 3), made(16, 2)])
+def test_a_folder_may_be_widened(wider):
+    old = made(16, 2).entries()
+    assert {cell["key"] for cell in join(old, wider.entries(), "x")} == {cell["key"] for cell in old} | set(wider.keys)
+
+
+def test_joining_keeps_the_cells_of_other_explainers():
+    first, second = made(chosen=EXPLAINERS[:1]).entries(), made(chosen=EXPLAINERS[1:]).entries()
+    joined = join(first, second, "x")
+    assert {cell["explainer"] for cell in joined} == {"cheap", "dear", plan.MODEL}
+    assert len({cell["key"] for cell in joined}) == len(joined)
+
+
+@pytest.mark.parametrize("other", [made(weights="others"), made(base=1), made(20)])
+def test_a_folder_of_another_configuration_is_refused(other):
+    old = made(32).entries() if len(other.subjects[0].ids) == 20 else made().entries()
+    with pytest.raises(UsageError, match="another configuration"):
+        join(old, other.entries(), "runs/a")
+
+
+def test_a_cell_that_two_suites_share_is_planned_once():
+    suite = suites.get("randomization")
+    both = {suite: suites.Size(16, 2), replace(suite, name="other"): suites.Size(16, 2)}
+    grid = build(
+        both, [subject(16)], {"randomization": EXPLAINERS, "other": EXPLAINERS}, CHECKS,
+        repeats=2, draws=5, base=0, dtype="float32",
+    )  # fmt: skip
+    assert grid.keys == made(16, 2).keys
