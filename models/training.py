@@ -19,6 +19,7 @@ class Schedule:
     Attributes:
         epochs: passes over the training images.
         batch: images per step.
+        optimiser: `sgd` (Nesterov momentum 0.9) or `adamw`.
         rate: the highest learning rate of the one-cycle schedule.
         decay: weight decay.
         shift: horizontal and vertical shifts of the augmentation, pixels; mirrored with probability one half.
@@ -27,8 +28,9 @@ class Schedule:
 
     epochs: int = 6
     batch: int = 128
-    rate: float = 2e-3
-    decay: float = 1e-2
+    optimiser: str = "sgd"
+    rate: float = 0.1
+    decay: float = 5e-4
     shift: int = 1
     seed: int = 0
 
@@ -42,7 +44,7 @@ def fit(
     normalise: Callable[[Tensor], Tensor],
     log: Callable[[str], None] = print,
 ) -> nn.Module:
-    """Train a classifier in place with cross-entropy, AdamW and a one-cycle learning rate.
+    """Train a classifier in place with cross-entropy and a one-cycle learning rate.
 
     Args:
         network: takes normalised images, returns (N, K) logits; its parameters are overwritten.
@@ -54,7 +56,7 @@ def fit(
     """
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     draw = torch.Generator().manual_seed(derive(schedule.seed, "training"))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+    optimiser = _optimiser(network, schedule)
     steps = schedule.epochs * (len(images) // schedule.batch)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps, pct_start=0.25)
     with torch.random.fork_rng(devices=[]):
@@ -77,6 +79,14 @@ def fit(
                 total, seen = total + float(loss.detach()), seen + 1
             log(f"epoch {epoch + 1} of {schedule.epochs}: loss {total / max(seen, 1):.4f}")
     return network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    if schedule.optimiser == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+    return torch.optim.SGD(
+        network.parameters(), lr=schedule.rate, momentum=0.9, nesterov=True, weight_decay=schedule.decay
+    )
 
 
 def augmented(images: Tensor, shift: int, draw: torch.Generator) -> Tensor:

@@ -22,8 +22,8 @@ from .build import empty_network
 from .catalogue import FOLDER, MANIFEST, display, manifest, member, weights_name
 
 SCHEDULES = {
-    "fmnist-vgg-batch": Schedule(epochs=8, rate=2e-3),
-    "fmnist-vgg-none": Schedule(epochs=8, rate=1e-3),
+    "fmnist-vgg-batch": Schedule(epochs=8, rate=0.1),
+    "fmnist-vgg-none": Schedule(epochs=8, optimiser="adamw", rate=1e-3, decay=1e-2),
 }
 
 
