@@ -51,9 +51,12 @@ def coarse_gradcam(subject: Subject, images: Tensor, targets: Tensor, layer: str
 
 
 def features_and_gradients(
-    subject: Subject, images: Tensor, targets: Tensor, layer: str
+    subject: Subject, images: Tensor, targets: Tensor, layer: str, rectified: bool = False
 ) -> list[tuple[Tensor, Tensor]]:
     """Output of a layer and the gradient of the target logit with respect to it, (n, K, h, w) each, chunk by chunk.
+
+    Args:
+        rectified: take the output of the ReLU that directly reads a convolution instead, where there is one.
 
     Raises:
         UsageError: no such layer. ExplainerError: its output has not two spatial axes, or it is not used.
@@ -66,7 +69,7 @@ def features_and_gradients(
         raise UsageError(f"gradcam: the model has no layer {name!r}{near(name, paths)}")
     found = []
     for x, t in chunks(images, targets):
-        with torch.enable_grad(), _Tap(model.get_submodule(name)) as tap:
+        with torch.enable_grad(), _Tap(model.get_submodule(name), rectified) as tap:
             logits = module(x.detach().to(precision(module)).requires_grad_(True))
         if tap.output is None or tap.output.dim() != 4:
             shape = None if tap.output is None else tuple(tap.output.shape)
@@ -89,12 +92,16 @@ def last_convolution(subject: Subject) -> str:
     raise ExplainerError(f"gradcam needs a convolutional layer and {subject.name} has none")
 
 
+RELUS = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6})
+
+
 class _Tap(TorchFunctionMode):
     """Keeps the output of one layer of a private network, called as a module or through its weight."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, rectified: bool = False) -> None:
         super().__init__()
         self.output: Tensor | None = None
+        self._rectified, self._handed_on = rectified, None
         weight = getattr(layer, "weight", None)
         self._weight = weight if isinstance(weight, Tensor) and weight.dim() == 4 else None
         self._handle = None if self._weight is not None else layer.register_forward_hook(lambda m, i, o: self._keep(o))
@@ -103,7 +110,8 @@ class _Tap(TorchFunctionMode):
         if not isinstance(output, Tensor):
             return output
         self.output = output
-        return output.clone()
+        self._handed_on = output.clone()
+        return self._handed_on
 
     def __torch_function__(
         self,
@@ -113,6 +121,9 @@ class _Tap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if self._rectified and func in RELUS and args and args[0] is self._handed_on:
+            self.output = result
+            return result
         if (
             self._weight is not None
             and func in CONVOLUTIONS

@@ -8,11 +8,35 @@ from __future__ import annotations
 from models.naming import Spec
 
 from ..info import Info
-from . import backprop, cams, combinators, controls, gradients, relevance
+from . import (
+    backprop,
+    cams,
+    cams_plus,
+    combinators,
+    contrast,
+    controls,
+    deeplift,
+    expected,
+    gradients,
+    rectgrad,
+    relevance,
+)
 
-CARDS: dict[str, Info] = {
-    info.name: info for family in (gradients, backprop, cams, relevance, combinators, controls) for info in family.CARDS
-}
+_FAMILIES = (
+    gradients,
+    expected,
+    backprop,
+    rectgrad,
+    cams,
+    cams_plus,
+    relevance,
+    deeplift,
+    combinators,
+    contrast,
+    controls,
+)
+
+CARDS: dict[str, Info] = {info.name: info for family in _FAMILIES for info in family.CARDS}
 
 ALIASES: dict[str, Spec] = {
     "lrp-epsilon": Spec("lrp", (("rule", "epsilon"),)),
