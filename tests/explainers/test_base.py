@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -65,7 +67,8 @@ def test_model_input_and_global_randomness_are_left_alone(subject, images, name)
     before, pixels, state = subject.checksum(), images.clone(), torch.random.get_rng_state()
     if explainers.card(name).requires == "evidence":
         pytest.skip("needs planted evidence")
-    explainers.get(name).explain(subject, images[:2], seed=0)
+    with pytest.raises(ExplainerError) if name == "cam" else contextlib.nullcontext():
+        explainers.get(name).explain(subject, images[:2], seed=0)
     assert subject.checksum() == before and torch.equal(images, pixels) and not images.requires_grad
     assert torch.equal(state, torch.random.get_rng_state())
 
