@@ -60,7 +60,7 @@ def contrast(
         ]
     )
     mean = (kept * weights).sum(1) / kept.sum(1).clamp_min(1)
-    found = kept.any(1)
+    found = kept.any(1).to(images.device)
     values = torch.where(found.view(-1, 1, 1, 1), true - mean.to(images).view(-1, 1, 1, 1) * other, 0)
     failed = ~found
     for each in made:

@@ -11,7 +11,7 @@ CARDS: tuple[Info, ...] = (
         "positive part of its output is used.", "Chattopadhay et al. 2018, eq. 6, 7, 19; Nuzzo 2020, eq. 4.13",
         "R = max(sum_k w_k A^k, 0), w_k = sum_ij a_ij max(g_ij, 0), a = g^2 / (2 g^2 + g^3 sum A^k)",
         "a convolutional layer with two spatial axes; a network linear behind it wherever it is differentiable",
-        "passes (Nuzzo 2020)", "cams_plus:gradcam_plus", "cam", signed=False, requires="convolution",
+        "", "cams_plus:gradcam_plus", "cam", signed=False, requires="convolution",
         params={"layer": "last"},
     ),
     Info(

@@ -16,7 +16,7 @@ CARDS: tuple[Info, ...] = (
         "gradient-shap", "Expected gradients of noisy copies of the image, as in captum. The error of completeness includes "
         "the noise and is recorded only.", "Lundberg and Lee 2017; captum's GradientShap",
         "R = E_{x', a, n} (x + n - x') df_c(x' + a (x + n - x'))/dx, n ~ N(0, sigma^2)",
-        "reference images that stand for absence; sigma is relative to the input range [0, 1]", "",
+        "reference images that stand for absence; sigma is relative to the input range [0, 1]", "passes (Nuzzo 2020)",
         "expected:gradient_shap", "gradient", stochastic=True, params={"samples": 25, "sigma": 0.1}, cost=34,
     ),
 )  # fmt: skip
