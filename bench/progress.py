@@ -86,6 +86,10 @@ class Progress:
                 self.console.print(f"failed: {message}", style="red", markup=False, highlight=False)
             self.failed[key] = message
 
+    def look(self) -> None:
+        """Count again what is done."""
+        self.done = frozenset(self.store.done()).intersection(self.costs)
+
     def line(self) -> str:
         """Progress in one line, for example `12/40 cells, 3.1/s, 0:09 left, 0 failed; now: saliency ...`."""
         new = self.done - self.before
@@ -104,7 +108,7 @@ class Progress:
 
     def _watch(self) -> None:
         while not self._over.wait(POLL):
-            self.done = frozenset(self.store.done()).intersection(self.costs)
+            self.look()
             if self._live is not None:
                 self._live.update(self._view(), refresh=True)
                 continue

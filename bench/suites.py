@@ -74,7 +74,7 @@ _SUITES = (
         "the same in seconds, on a few images: does everything run here?",
         ("cascading", "ceiling", "floor", "health-cascading"),
         ("saliency", "guided-backprop", "gradcam", "lrp-a1b0"),
-        sizes=dict.fromkeys(PROFILES, Size(4, 2)),
+        sizes=dict.fromkeys(PROFILES, Size(4, 3)),
         choices={"floor_draws": 2},
     ),
 )

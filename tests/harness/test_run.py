@@ -237,3 +237,22 @@ def test_two_models_share_a_folder(tmp_path):
     options = {**SMALL, "model": [MODEL, "fmnist-vgg"], "images": 1, "seeds": 1}
     done = bench.run(**options, explainers="toy-gradient", out=tmp_path / "a")
     assert done.complete and len(set(done.frame()["subject"])) == 2
+
+
+def test_maps_of_a_few_images_are_kept_for_the_picture_grid(finished):
+    pictures = reports.Store.open(finished.path).read_pictures()
+    assert {picture.meta["explainer"] for picture in pictures} == {"toy-gradient", "toy-noisy", *suites.REFERENCES}
+    for picture in pictures:
+        assert picture.arrays["maps"].shape == (3, 3, 32, 32) and picture.meta["seed"] == 0
+        assert picture.arrays["images"].shape == (3, 1, 32, 32) and len(picture.meta["layers"]) == 2
+
+
+@pytest.mark.slow
+def test_the_batch_size_changes_no_value_by_more_than_rounding(tmp_path):
+    chosen = "saliency,guided-backprop,gradcam,lrp-a2b1,smoothgrad"
+    options = {"suite": "smoke", "explainers": chosen, "images": 12, "seeds": 1}
+    runs = [bench.run(**options, batch_size=size, out=tmp_path / str(size)) for size in (8, 64)]
+    one, other = (values(run.path) for run in runs)
+    # The bins of HOG are hard: a gradient that rounding moves over an edge counts in the next one.
+    for rows, limit in ((one["measure"] != "hog", 1e-4), (one["measure"] == "hog", 2e-2)):
+        pd.testing.assert_frame_equal(one[rows], other[rows], check_exact=False, atol=limit, rtol=0)

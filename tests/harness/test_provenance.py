@@ -1,0 +1,33 @@
+import json
+import subprocess
+
+from bench import provenance
+
+
+def git(folder, *words):
+    """Run git in a folder, as somebody."""
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_commit_and_dirty_flag_of_a_repository(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "first")
+    clean = provenance.git_state(tmp_path)
+    assert clean is not None and len(clean["commit"]) == 40 and clean["dirty"] is False
+    (tmp_path / "a").write_text("2")
+    assert provenance.git_state(tmp_path) == {"commit": clean["commit"], "dirty": True}
+
+
+def test_outside_of_a_repository_there_is_no_commit(tmp_path):
+    assert provenance.git_state(tmp_path) is None
+
+
+def test_equal_surroundings_share_one_record():
+    options = {"device": "cpu", "precision": "float32", "subjects": {"m": {"weights": "w"}}, "plugins": []}
+    (first, record), (second, _) = provenance.collect(**options), provenance.collect(**options)
+    assert first == second and len(first) == 16
+    assert json.loads(json.dumps(record)) == record
+    assert record["packages"]["pandas"] and record["hardware"]["cores"] >= 1
+    assert provenance.collect(**{**options, "precision": "float64"})[0] != first
