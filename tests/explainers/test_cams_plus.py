@@ -71,7 +71,7 @@ def test_plus_weights_equal_the_paper_by_repeated_differentiation():
         share = second / (2 * second + a[k].sum() * third)
         expected[k] += float((share * first[k, i, j].clamp_min(0)).detach())
     found = plus_weights(a.detach()[None], head[None])[0]
-    torch.testing.assert_close(found * float(y), expected)
+    torch.testing.assert_close(found * float(y.detach()), expected)
 
 
 def test_plus_is_taken_behind_the_relu_and_is_never_negative(subject, images):
