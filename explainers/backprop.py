@@ -6,32 +6,47 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Subject
+from models.naming import UsageError
 
-from .engine import RuleMode, Rules
+from .engine import Rules, run
 from .passes import chunks, fingerprint, network, precision, remembered
 from .rules.activations import Deconvnet, GuidedBackprop
 
 
-def deconvnet(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
-    """DeconvNet map, (N, C, H, W), signed. Source: Zeiler and Fergus 2014; Nuzzo 2020, eq. 4.5."""
-    return ruled_gradient(network(subject), Deconvnet(), images, targets)
+def deconvnet(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, extend: str = "none") -> Tensor:
+    """DeconvNet map, (N, C, H, W), signed. Source: Zeiler and Fergus 2014; Nuzzo 2020, eq. 4.5.
+
+    Args:
+        extend: other activations than ReLU are refused (`none`) or pass the positive part of their true
+            vector-Jacobian product (`monotone`).
+    """
+    return ruled_gradient(network(subject), Deconvnet(_extension("deconvnet", extend)), images, targets)
 
 
-def guided_backprop(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
-    """Guided-backpropagation map, (N, C, H, W), signed. Source: Springenberg et al. 2015; Nuzzo 2020, eq. 4.6."""
-    key = ("guided", id(subject), fingerprint(images), fingerprint(targets))
+def guided_backprop(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, extend: str = "none") -> Tensor:
+    """Guided-backpropagation map, (N, C, H, W), signed. Source: Springenberg et al. 2015; Nuzzo 2020, eq. 4.6.
+
+    Args:
+        extend: as for `deconvnet`.
+    """
+    rules = GuidedBackprop(_extension("guided-backprop", extend))
+    key = ("guided", id(subject), fingerprint(images), fingerprint(targets), extend)
     held = (subject, images, targets)
-    return remembered(key, held, lambda: ruled_gradient(network(subject), GuidedBackprop(), images, targets))
+    return remembered(key, held, lambda: ruled_gradient(network(subject), rules, images, targets))
 
 
 def ruled_gradient(module: nn.Module, rules: Rules, images: Tensor, targets: Tensor) -> Tensor:
     """What arrives at the pixels when one of each image's target logit is sent back under a rule set, (N, C, H, W)."""
     parts = []
     for x, t in chunks(images, targets):
-        pixels = x.detach().to(precision(module)).clone(memory_format=torch.contiguous_format).requires_grad_(True)
-        with torch.enable_grad(), RuleMode(rules):
-            logits = module(pixels)
-        with torch.enable_grad():
-            (back,) = torch.autograd.grad(logits.gather(1, t[:, None]).sum(), pixels)
+        leaf = x.detach().to(precision(module)).requires_grad_(True)
+        logits = run(module, leaf.clone(memory_format=torch.contiguous_format), rules)
+        (back,) = torch.autograd.grad(logits, leaf, torch.zeros_like(logits).scatter(1, t[:, None], 1))
         parts.append(back.float())
     return torch.cat(parts)
+
+
+def _extension(explainer: str, extend: str) -> str:
+    if extend not in ("none", "monotone"):
+        raise UsageError(f"{explainer}: extend is {extend!r}; allowed are 'none', 'monotone'")
+    return extend

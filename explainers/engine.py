@@ -2,31 +2,55 @@
 
 One `TorchFunctionMode` sees every operation of the forward pass, whether it is called as a module, a function, a method
 or in place, and lets a rule set replace it by an `autograd.Function` whose backward is the rule of the method. State
-lives in the graph: the model is not touched, threads and nested modes do not meet. An operation that the rule set does
-not cover raises `UnsupportedOperation`; a plausible but wrong map is never returned.
+lives in the graph: the model is not touched, threads and nested modes do not meet. What comes back to an operation that
+the rule set does not cover raises `UnsupportedOperation`; a plausible but wrong map is never returned. The error waits
+for the backward pass because an operation may stand where nothing comes back (the gate of a squeeze-and-excitation
+block, an auxiliary head). Operations that run below Python's functions are found in the graph and refused as well.
 """
 
 from __future__ import annotations
 
 import functools
-import traceback
-from collections.abc import Callable, Sequence
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 Handler = Callable[..., Any]
 
 SHAPES = frozenset(
-    "flatten unflatten reshape view view_as reshape_as permute transpose movedim squeeze unsqueeze contiguous clone expand "
-    "chunk split unbind narrow select getitem cat concat concatenate stack pad channel_shuffle pixel_shuffle "
-    "pixel_unshuffle roll flip to float double type_as identity".split()
+    "flatten unflatten ravel reshape view view_as reshape_as permute transpose t movedim moveaxis swapaxes swapdims squeeze "
+    "unsqueeze contiguous clone copy expand expand_as broadcast_to repeat tile repeat_interleave chunk tensor_split split "
+    "split_with_sizes unbind narrow select index_select gather take_along_dim getitem cat concat concatenate stack hstack "
+    "vstack pad channel_shuffle pixel_shuffle pixel_unshuffle unfold roll flip fliplr flipud rot90 to float double type "
+    "type_as identity T.__get__ mT.__get__".split()
 )
 WINNERS = frozenset("max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d amax".split())
 DROPOUTS = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout".split())
+INPLACE_AT = {
+    **dict.fromkeys("relu relu6 hardswish hardsigmoid silu mish selu".split(), 1),
+    **dict.fromkeys("leaky_relu elu celu".split(), 2), **dict.fromkeys(("hardtanh", "threshold", *DROPOUTS), 3), "rrelu": 4,
+}  # fmt: skip
+ACTIVATIONS = frozenset(
+    "relu threshold hardtanh relu6 clamp clamp_min leaky_relu prelu prelu_kernel rrelu elu selu celu gelu silu mish "
+    "hardswish softplus softsign logsigmoid".split()
+)
+COMPUTATIONS = ACTIVATIONS | frozenset(
+    "convolution convolution_overrideable mkldnn_convolution cudnn_convolution cudnn_convolution_transpose "
+    "miopen_convolution mkldnn_linear linear mm addmm bmm baddbmm addmv mv dot mul add sub rsub div neg mean sum prod pow "
+    "exp log sqrt rsqrt abs sigmoid hardsigmoid tanh softmax log_softmax native_batch_norm cudnn_batch_norm "
+    "miopen_batch_norm native_layer_norm native_group_norm avg_pool2d avg_pool3d adaptive_avg_pool2d adaptive_avg_pool3d "
+    "upsample_nearest2d upsample_bilinear2d addcmul addcdiv einsum scaled_dot_product_flash_attention_for_cpu "
+    "scaled_dot_product_flash_attention scaled_dot_product_efficient_attention".split()
+)
+ENGINE_HOME = str(Path(__file__).parent) + os.sep
+TORCH_HOME = str(Path(torch.__file__).parent) + os.sep
 
 
 class UnsupportedOperation(RuntimeError):
@@ -52,12 +76,30 @@ class Rules(Protocol):
     Attributes:
         explainer: name for messages.
         ordinary: operations that keep their ordinary derivative.
-        handlers: operation -> function `(mode, function, args, kwargs)` that computes it with the method's backward.
+        handlers: operation -> function `(mode, function, args, kwargs)` that computes it with the method's backward, or
+            raises UnsupportedOperation.
+
+    A rule set may also have `follow(made, tensor)`, which is told that `tensor` now holds what `made` holds; `replaced`,
+    the operations whose native derivative must not be found in the graph; and `strict`, which makes an operation without
+    a rule raise at once.
     """
 
     explainer: str
     ordinary: frozenset[str]
     handlers: dict[str, Handler]
+
+
+class Refused(torch.autograd.Function):
+    """The identity on the result of an operation without a rule; raises when something comes back through it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, error: UnsupportedOperation) -> Tensor:  # type: ignore[override]
+        ctx.error = error
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        raise ctx.error
 
 
 @functools.cache
@@ -85,8 +127,8 @@ class RuleMode(TorchFunctionMode):
         >>> x = torch.tensor([[1.0, -1.0]], requires_grad=True)
         >>> with RuleMode(GuidedBackprop()):
         ...     y = torch.relu(x).sum()
-        >>> torch.autograd.grad(-y, x)[0].tolist()
-        [[0.0, 0.0]]
+        >>> (torch.autograd.grad(-y, x)[0] == 0).tolist()
+        [[True, True]]
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -104,22 +146,110 @@ class RuleMode(TorchFunctionMode):
         if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors_in(args, kwargs)):
             return func(*args, **kwargs)
         name, inplace = operation(func)
-        inplace = inplace or bool(kwargs.get("inplace")) or _positional_inplace(name, args)
         handler = self.rules.handlers.get(name)
-        if handler is None:
-            return self._uncovered(name, func, args, kwargs)
+        flag = INPLACE_AT.get(name, len(args))
+        inplace = inplace or kwargs.get("inplace") is True or (flag < len(args) and args[flag] is True)
+        if handler is None and name in self.rules.ordinary:
+            return func(*args, **kwargs)
         if not inplace:
-            return handler(self, func, args, kwargs)
+            return self._ruled(handler, name, func, args, kwargs)
         source = args[0] if args else kwargs["input"]
-        rest = {key: value for key, value in kwargs.items() if key not in ("inplace", "input")}
-        made = handler(self, func, (source.clone(), *_without_inplace(name, args[1:])), rest)
-        return source.copy_(made)
+        copy = source.clone()
+        self._follow(source, copy)
+        rest = tuple(False if place == flag else value for place, value in enumerate(args[1:], 1))
+        kept = {key: value for key, value in kwargs.items() if key not in ("inplace", "input")}
+        made = self._ruled(handler, name, func, (copy, *rest), kept)
+        source.copy_(made)
+        self._follow(made, source)
+        return source
 
-    def _uncovered(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _ruled(
+        self,
+        handler: Handler | None,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """The handler's result; without a handler, or where it declines, a result that refuses what comes back."""
+        error = None
+        if handler is not None:
+            try:
+                return handler(self, func, args, kwargs)
+            except UnsupportedOperation as declined:
+                error = declined.with_traceback(None)
         result = func(*args, **kwargs)
-        if name in self.rules.ordinary or not any(t.requires_grad for t in tensors_in((result,), {})):
+        if not any(tensor.requires_grad for tensor in tensors_in((result,), {})):
             return result
-        raise UnsupportedOperation(name, site(), self.rules.explainer)
+        error = error or UnsupportedOperation(name, site(), self.rules.explainer)
+        if getattr(self.rules, "strict", False):
+            raise error
+        if isinstance(result, Tensor):
+            return Refused.apply(result, error)  # type: ignore[no-untyped-call]
+        if all(isinstance(item, Tensor) for item in result):
+            return tuple(Refused.apply(t, error) if t.requires_grad else t for t in result)  # type: ignore[no-untyped-call]
+        raise error
+
+    def _follow(self, made: Tensor, tensor: Tensor) -> None:
+        follow = getattr(self.rules, "follow", None)
+        if follow is not None:
+            follow(made, tensor)
+
+
+def run(module: nn.Module, pixels: Tensor, rules: Rules) -> Tensor:
+    """Logits of a module under a rule set, checked for operations that the rule set could not see.
+
+    Args:
+        module: takes images, gives logits (N, K); its parameters need no gradient.
+        pixels: (N, C, H, W), requires gradient.
+        rules: the rule set.
+
+    Returns:
+        (N, K) logits; `torch.autograd.grad` from them goes back by the rules.
+
+    Raises:
+        UnsupportedOperation: a scripted, compiled or custom operation stands in the graph.
+    """
+    with torch.enable_grad(), RuleMode(rules):
+        logits: Tensor = module(pixels)
+    hidden = next(unseen(logits, getattr(rules, "replaced", frozenset())), None)
+    if hidden is not None:
+        why = "it runs below Python's functions (TorchScript, compiled or custom code)"
+        raise UnsupportedOperation(hidden, f"an unknown place of {type(module).__name__}", rules.explainer, why)
+    return logits
+
+
+def unseen(output: Tensor, replaced: frozenset[str]) -> Iterator[str]:
+    """Names of operations in the graph of `output` that no rule set could see.
+
+    Args:
+        output: result of a forward pass.
+        replaced: operations, such as `relu`, whose native derivative must not be there.
+    """
+    native = {name.replace("_", "") for name in replaced}
+    for node in nodes(output):
+        made_by = getattr(type(node), "_forward_cls", None)
+        name = node.name()
+        short = re.sub(r"Backward\d*$", "", name).lower()
+        if made_by is not None:
+            if made_by.__module__.split(".")[0] != __name__.split(".")[0]:
+                yield made_by.__name__
+        elif "jit" in name or "CompiledFunction" in name or short in native:
+            yield short
+
+
+def nodes(output: Tensor) -> Iterator[Any]:
+    """Every node of the graph behind a tensor, each once, from the output down; not what lies behind a refusal."""
+    waiting, seen = [output.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if getattr(type(node), "_forward_cls", None) is Refused:
+            continue
+        waiting += [below for below, _ in node.next_functions]
 
 
 def tensors_in(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -133,20 +263,20 @@ def tensors_in(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
     return found
 
 
+def is_relu(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call of `clamp`, `clamp_min`, `clip` or `threshold` is a ReLU."""
+    keys = ("input", "threshold", "value") if name == "threshold" else ("input", "min", "max")
+    _, first, second = ((dict(zip(keys, args, strict=False)) | kwargs).get(key) for key in keys)
+    zero = isinstance(first, int | float) and first == 0
+    return zero and (second == 0 if name == "threshold" else second is None)
+
+
 def site() -> str:
-    """File and line of the innermost frame that belongs to neither torch nor this engine."""
-    torch_home, here = str(Path(torch.__file__).parent), str(Path(__file__).parent)
-    for frame in reversed(traceback.extract_stack()):
-        if not frame.filename.startswith((torch_home, here)) and "torch/" not in frame.filename.replace("\\", "/"):
-            return f"{frame.filename}:{frame.lineno}"
+    """File and line of the innermost frame that belongs to neither torch nor this package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((TORCH_HOME, ENGINE_HOME)):
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
     return "an unknown place"
-
-
-def _positional_inplace(name: str, args: tuple[Any, ...]) -> bool:
-    if name in ("relu", "relu6", "hardswish", "hardsigmoid", "silu", "mish", "selu") and len(args) > 1:
-        return args[1] is True
-    return name in DROPOUTS and len(args) > 3 and args[3] is True
-
-
-def _without_inplace(name: str, rest: tuple[Any, ...]) -> tuple[Any, ...]:
-    return () if name == "relu" else rest[:2] if name in DROPOUTS else rest

@@ -69,7 +69,7 @@ def resolve(text: str | Spec) -> Spec:
 
     Example:
         >>> str(resolve("lrp-a2b1"))
-        'lrp[alpha=2.0,beta=1.0,epsilon=0.01,rule=alpha-beta,seed=abs]'
+        'lrp[alpha=2.0,beta=1.0,denominator=common,epsilon=0.01,first=rule,rule=alpha-beta,seed=abs]'
     """
     spec = parse_spec(text) if isinstance(text, str) else text
     info = card(spec.name)

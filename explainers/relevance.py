@@ -1,6 +1,9 @@
-"""Layer-wise relevance propagation through the rule engine, with a check of its balance."""
+"""Explainers that carry relevance back through the rule engine, each map with a check of its balance."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,78 +11,192 @@ from torch import Tensor
 from models.base import Subject
 from models.naming import UsageError, near
 
-from .base import Partial
-from .engine import RuleMode
-from .passes import chunks, network
-from .rules.relevance import AlphaBeta, Epsilon, RelevanceRules
+from .base import ExplainerError, Partial
+from .engine import run
+from .passes import chunks, network, precision
+from .rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing, SplitAlphaBeta
+from .rules.relevance import RelevanceRules
 
 TOLERANCE = 0.01
 DOUBLE_FROM = 4.0
 
 
-def lrp(
-    subject: Subject,
-    images: Tensor,
-    targets: Tensor,
-    *,
-    seed: int,
-    rule: str = "alpha-beta",
-    alpha: float = 2.0,
-    beta: float = 1.0,
-    epsilon: float = 0.01,
-    relevance_seed: str = "abs",
-) -> Partial:
+@dataclass(frozen=True)
+class LrpOptions:
+    """Parameters of `lrp`.
+
+    Attributes:
+        rule: `alpha-beta` or `epsilon`.
+        alpha, beta: weights of positive and negative contributions, alpha >= 1, alpha - beta = 1.
+        epsilon: stabiliser of the epsilon rule relative to the size of the layer's outputs, >= 0.
+        denominator: of alpha-beta; `common` as Bach et al., `split` as the code of Nam et al. (equal for inputs >= 0).
+        first: what layers do that read the image; `rule` the same as the others, `z-box` the z-box rule between the
+            bounds of images in [0, 1].
+        relevance_seed: `abs` starts with |logit| (a random head then cannot flip the sign of whole maps), `logit` with
+            the logit.
+
+    Raises:
+        UsageError: another value.
+    """
+
+    rule: str = "alpha-beta"
+    alpha: float = 2.0
+    beta: float = 1.0
+    epsilon: float = 0.01
+    denominator: str = "common"
+    first: str = "rule"
+    relevance_seed: str = "abs"
+
+    def __post_init__(self) -> None:
+        chosen("lrp", "rule", self.rule, ("alpha-beta", "epsilon"))
+        chosen("lrp", "denominator", self.denominator, ("common", "split"))
+        chosen("lrp", "first", self.first, ("rule", "z-box"))
+        if self.rule == "alpha-beta" and (abs(self.alpha - self.beta - 1) > 1e-9 or self.alpha < 1):
+            raise UsageError(
+                f"lrp: alpha is {self.alpha:g} and beta {self.beta:g}; alpha - beta = 1 and alpha >= 1 are needed"
+            )
+        if self.epsilon < 0:
+            raise UsageError(f"lrp: epsilon is {self.epsilon:g}; a value >= 0 is needed")
+
+    @property
+    def method(self) -> object:
+        """The rule at linear operations."""
+        if self.rule == "epsilon":
+            return Epsilon(self.epsilon)
+        kind = AlphaBeta if self.denominator == "common" else SplitAlphaBeta
+        return kind(self.alpha, self.beta)
+
+
+def lrp(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, **options: Any) -> Partial:
     """Relevance of every pixel, (N, C, H, W); sums to |logit| less what biases and epsilon absorb.
 
     Args:
-        rule: `alpha-beta` or `epsilon`.
-        alpha, beta: weights of positive and negative contributions, alpha >= 1, alpha - beta = 1.
-        epsilon: stabiliser of the epsilon rule relative to the size of the layer's outputs.
-        relevance_seed: `abs` starts with |logit| (a random head then cannot flip the sign of whole maps), `logit` with
-            the logit.
+        options: see `LrpOptions`.
 
     Returns:
         The map with |sum R + absorbed - start| / |start| per image; a map that misses by more than 1% is failed.
 
     Source: Bach et al. 2015, eq. 58 and 60; Nuzzo 2020, eq. 4.18 to 4.20.
     """
-    _check(rule, alpha, beta, epsilon, relevance_seed)
-    dtype = torch.float64 if rule == "alpha-beta" and alpha >= DOUBLE_FROM else None
-    method = AlphaBeta(alpha, beta) if rule == "alpha-beta" else Epsilon(epsilon)
-    return propagated(subject, images, targets, "lrp", method, dtype, relevance_seed)
+    chosen_options = LrpOptions(**options)
+    double = chosen_options.rule == "alpha-beta" and chosen_options.alpha >= DOUBLE_FROM
+    way = Way("lrp", chosen_options.method, chosen_options.relevance_seed, chosen_options.first == "z-box", double)
+    return propagated(subject, images, targets, way)
 
 
-def propagated(
-    subject: Subject, images: Tensor, targets: Tensor, name: str, method: object, dtype: torch.dtype | None, start: str
+def deep_taylor(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Partial:
+    """Deep Taylor decomposition: z+ everywhere, z-box where the image is read; (N, C, H, W), >= 0, sums to |logit|.
+
+    Returns:
+        The map with its relative balance error per image; more than 1% is failed.
+
+    Source: Montavon et al. 2017, eq. 18 and section 4.2.2.
+    """
+    made = propagated(subject, images, targets, Way("deep-taylor", AlphaBeta(1.0, 0.0), "abs", boxed=True))
+    return replace(made, attribution=made.attribution.clamp_min(0))  # fast convolutions round zeros to either side
+
+
+def excitation_backprop(
+    subject: Subject, images: Tensor, targets: Tensor, *, seed: int, contrastive: bool = False
 ) -> Partial:
-    """Relevance maps of a rule, with residuals and failures; see `lrp`."""
-    module = network(subject, dtype)
-    maps, residuals = [], []
-    for x, t in chunks(images, targets):
-        rules = RelevanceRules(name, method)
-        pixels = x.detach().to(next(module.parameters()).dtype).requires_grad_(True)
-        with torch.enable_grad(), RuleMode(rules):
-            logits = module(pixels)
-        chosen = logits.detach().gather(1, t[:, None])
-        begin = chosen.abs() if start == "abs" else chosen
-        with torch.enable_grad():
-            (found,) = torch.autograd.grad(logits, pixels, torch.zeros_like(logits).scatter(1, t[:, None], begin))
-        absorbed = (
-            rules.ledger.absorbed if rules.ledger.absorbed is not None else torch.zeros(len(x), dtype=torch.float64)
+    """Probability that each pixel wins, (N, C, H, W); sums to 1 less what neurons without excitation lose.
+
+    Args:
+        contrastive: subtract the probabilities of the dual unit, whose weights in the classifier's layer are negated;
+            the map is then signed and sums to 0.
+
+    Returns:
+        The map with |sum P + lost - 1| per image; more than 1% is failed.
+
+    Source: Zhang et al. 2016, eq. 5 and section 3.4.
+    """
+    return propagated(subject, images, targets, Way("excitation-backprop", Excitation(contrastive), "one"))
+
+
+def rap(
+    subject: Subject,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    seed: int,
+    neg_rule: str = "B",
+    relevance_seed: str = "abs",
+) -> Partial:
+    """Relative attributing propagation, (N, C, H, W), signed; sums to |logit|.
+
+    Args:
+        neg_rule: what convolutions do with negative relevance: `A` the same as with positive relevance, `B` hand it to
+            the inhibiting weights, as the published code.
+        relevance_seed: `abs` or `logit`, as for `lrp`.
+
+    Returns:
+        The map with its relative balance error per image; more than 1% is failed.
+
+    Source: Nam et al. 2020 and its published code.
+    """
+    chosen("rap", "neg_rule", neg_rule, ("A", "B"))
+    way = Way("rap", RelativeAttributing(neg_rule), relevance_seed, boxed=True, double=True)
+    return propagated(subject, images, targets, way)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How relevance travels.
+
+    Attributes:
+        explainer: name for messages.
+        method: a rule of `rules.propagation`.
+        start: relevance of the explained class: `abs` |logit|, `logit` the logit, `one` 1.
+        boxed: whether layers that read the image follow the z-box rule.
+        double: whether to compute in float64.
+    """
+
+    explainer: str
+    method: object
+    start: str
+    boxed: bool = False
+    double: bool = False
+
+
+def propagated(subject: Subject, images: Tensor, targets: Tensor, way: Way) -> Partial:
+    """Relevance maps of a rule with their relative balance errors; a map that misses by more than 1% is failed.
+
+    Raises:
+        ExplainerError: the z-box rule is asked for and no linear operation reads the image.
+    """
+    chosen(way.explainer, "seed", way.start, ("abs", "logit", "one"))
+    module = network(subject, torch.float64 if way.double else None)
+    parts = [_propagated(module, x, t, way) for x, t in chunks(images, targets)]
+    residual = torch.cat([residual for _, residual in parts])
+    return Partial(torch.cat([found for found, _ in parts]), residual=residual, failed=~(residual <= TOLERANCE))
+
+
+def _propagated(module: torch.nn.Module, images: Tensor, targets: Tensor, way: Way) -> tuple[Tensor, Tensor]:
+    """Maps (n, C, H, W) and relative balance errors (n,) of one chunk."""
+    leaf = images.detach().to(precision(module)).requires_grad_(True)
+    pixels = leaf.clone(memory_format=torch.contiguous_format)
+    rules = RelevanceRules(way.explainer, way.method, pixels if way.boxed else None)
+    logits = run(module, pixels, rules)
+    if way.boxed and not rules.boxed:
+        raise ExplainerError(
+            f"{way.explainer} needs a convolution or linear layer that reads the image (after re-arrangements and affine "
+            "maps only); this network has none: use lrp-a1b0, which has no rule of its own for the first layer"
         )
-        total = found.flatten(1).sum(1, dtype=torch.float64) + absorbed.to(found.device)
-        goal = begin[:, 0].double()
-        residuals.append((total - goal).abs() / goal.abs().clamp_min(1e-30))
-        maps.append(found.float())
-    residual = torch.cat(residuals)
-    return Partial(torch.cat(maps), residual=residual, failed=~(residual <= TOLERANCE))
+    rules.mark_top(logits)
+    logit = logits.detach().gather(1, targets[:, None])
+    begin = {"abs": logit.abs(), "logit": logit, "one": torch.ones_like(logit)}[way.start]
+    (found,) = torch.autograd.grad(logits, leaf, torch.zeros_like(logits).scatter(1, targets[:, None], begin))
+    total, goal = found.flatten(1).sum(1, dtype=torch.float64), begin[:, 0].double()
+    if rules.ledger.absorbed is not None:
+        total = total + rules.ledger.absorbed
+    return found.float(), (total - goal).abs() / goal.abs().clamp_min(1e-30)
 
 
-def _check(rule: str, alpha: float, beta: float, epsilon: float, start: str) -> None:
-    for key, value, allowed in (("rule", rule, ("alpha-beta", "epsilon")), ("seed", start, ("abs", "logit"))):
-        if value not in allowed:
-            raise UsageError(f"lrp: {key} is {value!r}; allowed are {', '.join(allowed)}{near(value, allowed)}")
-    if rule == "alpha-beta" and (abs(alpha - beta - 1) > 1e-9 or alpha < 1):
-        raise UsageError(f"lrp: alpha is {alpha:g} and beta {beta:g}; alpha - beta = 1 and alpha >= 1 are needed")
-    if epsilon < 0:
-        raise UsageError(f"lrp: epsilon is {epsilon:g}; a value >= 0 is needed")
+def chosen(explainer: str, key: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is not allowed.
+
+    Raises:
+        UsageError: naming what is.
+    """
+    if value not in allowed:
+        raise UsageError(f"{explainer}: {key} is {value!r}; allowed are {', '.join(allowed)}{near(value, allowed)}")

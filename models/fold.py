@@ -1,19 +1,26 @@
 """Batch norms folded into the layer before them, on a private copy: the same function, fewer operations.
 
-Source: Jacob et al. 2018, section 3.2. Exact up to rounding, which is checked on images; where the network does not
-allow it (the layer's output has another reader, the batch norm is called as a function) the copy stays as it was.
+Source: Jacob et al. 2018, section 3.2. Which batch norms can be folded is read from one forward pass (the layer and the
+batch norm run once, nobody else reads the layer's output); exact up to rounding, which is checked on images. Where a
+network does not allow some of them, those stay and the others are folded.
 """
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils import fuse_conv_bn_weights, fuse_linear_bn_weights
+from torch.overrides import TorchFunctionMode
 
 from .base import Subject
-from .stages import Stage
+from .stages import BATCH_NORMS, LAYERS
+
+Pair = tuple[str, str]
 
 
 def folded(subject: Subject, dtype: torch.dtype = torch.float32) -> Subject:
@@ -29,43 +36,126 @@ def folded(subject: Subject, dtype: torch.dtype = torch.float32) -> Subject:
     Example:
         >>> import models
         >>> subject = models.load("fmnist-vgg")
-        >>> any("norm" in name for name, _ in folded(subject).model.named_modules())
-        False
+        >>> {type(module).__name__ for name, module in folded(subject).model.named_modules() if "norm" in name}
+        {'Identity'}
     """
     model = copy.deepcopy(subject.model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model = model.to(dtype)
-    pairs = [stage for stage in subject.stages if stage.norm]
     probe = subject.data.load(range(min(2, len(subject.data)))).to(subject.device)
-    if pairs:
-        with torch.no_grad():
-            expected = _logits(subject, model, probe, dtype)
-            candidate = _fold(copy.deepcopy(model), pairs)
-            if candidate is not None and _same(expected, candidate, subject, probe, dtype):
-                model = candidate
+    with torch.no_grad():
+        expected, pairs = _foldable(subject, model, probe, dtype)
+
+        def same(candidate: nn.Module) -> bool:
+            return _same(expected, candidate, subject, probe, dtype)
+
+        model = _fold_all(model, pairs, same)
     return subject.with_model(model)
 
 
-def _fold(model: nn.Module, pairs: list[Stage]) -> nn.Module | None:
-    for stage in pairs:
-        layer, norm = model.get_submodule(stage.name), model.get_submodule(stage.norm or "")
-        if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-            merged: nn.Module = fuse_linear_bn_eval(layer, norm)
-        elif isinstance(layer, nn.modules.conv._ConvNd) and isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            merged = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.modules.conv._ConvTransposeNd))
-        else:
-            return None
-        for parameter in merged.parameters():
-            parameter.requires_grad_(False)
-        _replace(model, stage.name, merged)
-        _replace(model, stage.norm or "", nn.Identity())
+class _Readers(TorchFunctionMode):
+    """Notes how often layers and batch norms run, and who reads a layer's output."""
+
+    def __init__(self, layers: dict[int, str], norms: dict[int, str]) -> None:
+        super().__init__()
+        self._layers, self._norms = layers, norms
+        self._outputs: dict[int, tuple[str, Tensor]] = {}
+        self.runs: Counter[str] = Counter()
+        self.readers: Counter[str] = Counter()
+        self.pairs: list[Pair] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        operands = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
+        operands += [t for v in args if isinstance(v, list | tuple) for t in v if isinstance(t, Tensor)]
+        read = [self._outputs[id(t)][0] for t in operands if id(t) in self._outputs]
+        result = func(*args, **(kwargs or {}))
+        if not isinstance(result, Tensor | tuple | list):
+            return result
+        self.readers.update(read)
+        if func in BATCH_NORMS:
+            norms = {self._norms[id(t)] for t in operands if id(t) in self._norms}
+            self.runs.update(norms)
+            self.pairs += [(layer, norm) for layer in read for norm in norms]
+        for layer in {self._layers[id(t)] for t in operands if id(t) in self._layers}:
+            self.runs[layer] += 1
+            if func in LAYERS and isinstance(result, Tensor):
+                self._outputs[id(result)] = (layer, result)
+        return result
+
+
+def _foldable(subject: Subject, model: nn.Module, probe: Tensor, dtype: torch.dtype) -> tuple[Tensor, list[Pair]]:
+    """Logits of the probe, and the paths of (layer, batch norm) that run once and have no other reader between them."""
+    layers: dict[int, str] = {}
+    norms: dict[int, str] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            norms |= {id(t): path for t in (module.weight, module.running_mean) if t is not None}
+        elif isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+            layers.setdefault(id(module.weight), path)
+    readers = _Readers(layers, norms)
+    module, pixels = subject.with_model(model).module.to(dtype), probe.to(dtype)
+    with readers:
+        expected: Tensor = module(pixels)
+    alone = [
+        (layer, norm)
+        for layer, norm in readers.pairs
+        if readers.runs[layer] == readers.runs[norm] == readers.readers[layer] == 1
+    ]
+    return expected, [(layer, norm) for layer, norm in alone if _plain(model, layer, norm)]
+
+
+def _plain(model: nn.Module, layer: str, norm: str) -> bool:
+    """Whether a layer and a batch norm are what they seem: fixed statistics, no hooks, no computed weights."""
+    first, second = model.get_submodule(layer), model.get_submodule(norm)
+    hooks = [first._forward_hooks, first._forward_pre_hooks, second._forward_hooks, second._forward_pre_hooks]
+    grouped = isinstance(first, nn.modules.conv._ConvTransposeNd) and first.groups > 1
+    fixed = not second.training and isinstance(second.running_mean, Tensor) and isinstance(second.running_var, Tensor)
+    return fixed and not any(hooks) and not grouped and not hasattr(first, "parametrizations")
+
+
+def _fold_all(model: nn.Module, pairs: Sequence[Pair], same: Callable[[nn.Module], bool]) -> nn.Module:
+    """The model with all pairs folded; where that changes the function, with those that can be, one after the other."""
+    if not pairs:
+        return model
+    candidate = copy.deepcopy(model)
+    for layer, norm in pairs:
+        _fold(candidate, layer, norm, remove=True)
+    if same(candidate):
+        return candidate
+    for layer, norm in pairs:
+        candidate = copy.deepcopy(model)
+        _fold(candidate, layer, norm, remove=False)
+        if same(candidate):
+            model = candidate
     return model
 
 
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent) if parent else model, name, module)
+def _fold(model: nn.Module, path: str, norm_path: str, *, remove: bool) -> None:
+    """Fold one batch norm; it is replaced by the identity, or set to one so that its class may go on doing more."""
+    layer, norm = model.get_submodule(path), model.get_submodule(norm_path)
+    moments = (layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    if isinstance(layer, nn.Linear):
+        weight, bias = fuse_linear_bn_weights(layer.weight, *moments)  # type: ignore[arg-type]
+    else:
+        swapped = isinstance(layer, nn.modules.conv._ConvTransposeNd)
+        weight, bias = fuse_conv_bn_weights(layer.weight, *moments, transpose=swapped)  # type: ignore[arg-type]
+    layer.weight, layer.bias = weight.requires_grad_(False), bias.requires_grad_(False)
+    if remove and type(norm).__module__ == nn.BatchNorm2d.__module__:
+        parent, _, name = norm_path.rpartition(".")
+        setattr(model.get_submodule(parent) if parent else model, name, nn.Identity())
+        return
+    norm.running_mean.zero_()  # type: ignore[operator,union-attr]
+    norm.running_var.fill_(1 - norm.eps)  # type: ignore[operator,union-attr]
+    if norm.weight is not None:
+        norm.weight.fill_(1)  # type: ignore[operator,union-attr]
+        norm.bias.zero_()  # type: ignore[operator,union-attr]
 
 
 def _logits(subject: Subject, model: nn.Module, probe: Tensor, dtype: torch.dtype) -> Tensor:

@@ -22,9 +22,13 @@ class LinearOperation(Protocol):
 
     Attributes:
         negative: whether any weight can be negative.
+        weighted: whether it has trained weights (a convolution or a linear layer).
+        spatial: whether it is a convolution.
     """
 
     negative: bool
+    weighted: bool
+    spatial: bool
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         """W x without bias, with all weights or their positive or negative part."""
@@ -42,7 +46,10 @@ def _part(weight: Tensor, part: str) -> Tensor:
 
 @dataclass
 class Convolution:
-    """Any convolution or transposed convolution, with stride, padding, dilation and groups."""
+    """Any convolution or transposed convolution, with stride, padding, dilation and groups.
+
+    `sides` is what `padding="same"` adds in front of and behind each axis, last axis first, where the two differ.
+    """
 
     weight: Tensor
     offset: Tensor | None
@@ -52,11 +59,14 @@ class Convolution:
     transposed: bool
     output_padding: list[int]
     groups: int
+    sides: tuple[int, ...] = ()
     negative: bool = True
+    weighted: bool = True
+    spatial: bool = True
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         result: Tensor = torch.ops.aten.convolution(
-            inputs[0], _part(self.weight, part), None, self.stride, self.padding, self.dilation, self.transposed,
+            self._padded(inputs[0]), _part(self.weight, part), None, self.stride, self.padding, self.dilation, self.transposed,
             self.output_padding, self.groups,
         )  # fmt: skip
         return result
@@ -65,11 +75,22 @@ class Convolution:
         return None if self.offset is None else self.offset.view(1, -1, *[1] * (like.dim() - 2))
 
     def back(self, above: Tensor, inputs: tuple[Tensor, ...], part: str) -> tuple[Tensor, ...]:
-        down = torch.ops.aten.convolution_backward(
-            above, inputs[0], _part(self.weight, part), None, self.stride, self.padding, self.dilation, self.transposed,
-            self.output_padding, self.groups, (True, False, False),
+        down: Tensor = self._backward(above, inputs[0], _part(self.weight, part), (True, False, False))[0]
+        return (F.pad(down, [-side for side in self.sides]) if self.sides else down,)
+
+    def outer(self, x: Tensor, factor: Tensor) -> Tensor:
+        """Sum over images and positions of factor_k times the patch that output k reads, shaped as the weight."""
+        result: Tensor = self._backward(factor, x, self.weight, (False, True, False))[1]
+        return result
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.sides) if self.sides else x
+
+    def _backward(self, above: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> Any:
+        return torch.ops.aten.convolution_backward(
+            above, self._padded(x), weight, None, self.stride, self.padding, self.dilation, self.transposed,
+            self.output_padding, self.groups, wanted,
         )  # fmt: skip
-        return (down[0],)
 
 
 @dataclass
@@ -79,6 +100,8 @@ class Dense:
     weight: Tensor
     offset: Tensor | None
     negative: bool = True
+    weighted: bool = True
+    spatial: bool = False
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         return inputs[0] @ _part(self.weight, part).T
@@ -89,32 +112,48 @@ class Dense:
     def back(self, above: Tensor, inputs: tuple[Tensor, ...], part: str) -> tuple[Tensor, ...]:
         return (above @ _part(self.weight, part),)
 
+    def outer(self, x: Tensor, factor: Tensor) -> Tensor:
+        """Sum over rows of factor_k times x, shaped as the weight."""
+        return factor.flatten(0, -2).T @ x.flatten(0, -2)
+
 
 @dataclass
 class Addition:
-    """a + b with broadcasting: unit weights."""
+    """a + factor b with broadcasting."""
 
-    negative: bool = False
+    factor: float = 1.0
+    weighted: bool = False
+    spatial: bool = False
+
+    @property
+    def negative(self) -> bool:
+        """Whether b is subtracted."""
+        return self.factor < 0
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
-        total = inputs[0] + inputs[1]
-        return torch.zeros_like(total) if part == NEGATIVE else total
+        first, second = self._weights(part)
+        return inputs[0] * first + inputs[1] * second
 
     def bias(self, like: Tensor) -> Tensor | None:
         return None
 
     def back(self, above: Tensor, inputs: tuple[Tensor, ...], part: str) -> tuple[Tensor, ...]:
-        if part == NEGATIVE:
-            return tuple(torch.zeros_like(x) for x in inputs)
-        return tuple(above.sum_to_size(x.shape) for x in inputs)
+        weights = self._weights(part)
+        return tuple((above * w).sum_to_size(x.shape) for x, w in zip(inputs, weights, strict=True))
+
+    def _weights(self, part: str) -> tuple[float, float]:
+        low, high = (float("-inf") if part != POSITIVE else 0.0), (float("inf") if part != NEGATIVE else 0.0)
+        return min(max(1.0, low), high), min(max(self.factor, low), high)
 
 
 @dataclass
 class Average:
-    """Average pooling or a mean: a linear map with weights >= 0, given as a function."""
+    """Average pooling, a mean, a sum, enlargement: a linear map with weights >= 0, given as a function."""
 
     function: Callable[[Tensor], Tensor]
     negative: bool = False
+    weighted: bool = False
+    spatial: bool = False
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         result = self.function(inputs[0])
@@ -126,7 +165,7 @@ class Average:
     def back(self, above: Tensor, inputs: tuple[Tensor, ...], part: str) -> tuple[Tensor, ...]:
         if part == NEGATIVE:
             return (torch.zeros_like(inputs[0]),)
-        with torch.enable_grad():
+        with torch.enable_grad(), torch._C.DisableTorchFunction():
             x = torch.zeros_like(inputs[0], requires_grad=True)
             return torch.autograd.grad(self.function(x), x, above)
 
@@ -145,19 +184,17 @@ def convolution(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
         key: _tuple(given.get(key, default), axes)
         for key, default in (("stride", 1), ("dilation", 1), ("output_padding", 0))
     }
-    padding = given.get("padding", 0)
+    padding, sides = given.get("padding", 0), ()
     if padding == "valid":
         padding = 0
     elif padding == "same":
         totals = [d * (k - 1) for d, k in zip(spread["dilation"], weight.shape[2:], strict=True)]
+        padding = [total // 2 for total in totals]
         if any(total % 2 for total in totals):
-            x = F.pad(x, [side for total in reversed(totals) for side in (total // 2, total - total // 2)])
-            padding = 0
-        else:
-            padding = [total // 2 for total in totals]
+            padding, sides = 0, tuple(side for t in reversed(totals) for side in (t // 2, t - t // 2))
     return x, Convolution(
         weight.detach(), _detached(given.get("bias")), spread["stride"], _tuple(padding, axes), spread["dilation"], transposed,
-        spread["output_padding"], int(given.get("groups", 1)),
+        spread["output_padding"], int(given.get("groups", 1)), sides,
     )  # fmt: skip
 
 
@@ -165,6 +202,17 @@ def dense(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Dense]
     """The data tensor and the operation of a call of `linear`."""
     given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
     return given["input"], Dense(given["weight"].detach(), _detached(given.get("bias")))
+
+
+def product(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Dense] | None:
+    """The data tensor and the operation of `x @ W` or `addmm(b, x, W)` with a constant matrix W, else None."""
+    keys = ("bias", "input", "mat2") if name == "addmm" else ("input", "mat2")
+    given = dict(zip(keys, args, strict=False))
+    x, matrix, bias = given.get("input"), given.get("mat2"), given.get("bias")
+    constant = isinstance(matrix, Tensor) and not matrix.requires_grad and matrix.dim() == 2
+    if not isinstance(x, Tensor) or not constant or kwargs or (bias is not None and bias.requires_grad):
+        return None
+    return x, Dense(matrix.detach().T, _detached(bias))
 
 
 def _detached(tensor: Tensor | None) -> Tensor | None:

@@ -1,10 +1,10 @@
-"""Rules that carry relevance: alpha-beta and epsilon, at every linear operation.
+"""The rule set that carries relevance through a whole network, whatever the rule at its linear operations.
 
 The gradient channel carries relevance. ReLU, dropout, affine maps per element and batch norms that could not be folded
-pass it unchanged, maximum pooling sends it to the winner, additions, average pooling and means are linear layers under
-the family's own rule. What goes into biases (and the epsilon) is booked, so the balance of every map can be checked.
-
-Source: Bach et al. 2015, eq. 56 to 60.
+pass it unchanged; a product with a gate (the sigmoid of a squeeze-and-excitation block) passes all of it to the signal;
+maximum pooling sends it to the winner; additions, average pooling, means and enlargements are linear layers under the
+family's own rule. With `box`, linear operations that read the image through re-arrangements and affine maps only are
+propagated by the z-box rule between the images of 0 and 1.
 """
 
 from __future__ import annotations
@@ -15,120 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine import DROPOUTS, SHAPES, WINNERS, RuleMode, UnsupportedOperation, operation, site
-from .linear import ALL, NEGATIVE, POSITIVE, Addition, Average, LinearOperation, convolution, dense
+from ..engine import (
+    COMPUTATIONS,
+    DROPOUTS,
+    SHAPES,
+    WINNERS,
+    Refused,
+    RuleMode,
+    UnsupportedOperation,
+    is_relu,
+    operation,
+    site,
+    tensors_in,
+)
+from .linear import Addition, Average, LinearOperation, convolution, dense, product
+from .propagation import Ledger, ZBox
+
+GATES = frozenset("sigmoid hardsigmoid softmax relu6 hardtanh".split())
+ENLARGED = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")
 
 
-class Ledger:
-    """Relevance that biases and stabilisers took, per image."""
-
-    def __init__(self) -> None:
-        self.absorbed: Tensor | None = None
-
-    def book(self, amounts: Tensor) -> None:
-        """Add amounts (N, ...) of relevance, summed per image in float64."""
-        total = amounts.flatten(1).sum(1, dtype=torch.float64)
-        self.absorbed = total if self.absorbed is None else self.absorbed + total
-
-
-class AlphaBeta:
-    """R_j = sum_k (alpha (x_j w_jk)+ / P_k + beta (x_j w_jk)- / N_k') R_k with common denominators.
-
-    P_k and N_k are the sums of all positive and all negative contributions to neuron k. Biases take no share. A neuron
-    with contributions of one sign hands everything on through them; one without any hands its relevance to the bias.
-
-    Args:
-        alpha, beta: with alpha - beta = 1.
-
-    Source: Bach et al. 2015, eq. 60.
-    """
-
-    def __init__(self, alpha: float, beta: float) -> None:
-        self.alpha, self.beta = alpha, beta
-
-    def forward(self, op: LinearOperation, inputs: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Output of the operation, and the sums P and N of positive and negative contributions."""
-        up = tuple(x.clamp(min=0) for x in inputs)
-        down = tuple(x.clamp(max=0) for x in inputs) if any(bool((x < 0).any()) for x in inputs) else None
-        positive = op.apply(up, POSITIVE)
-        negative = op.apply(up, NEGATIVE) if op.negative else torch.zeros_like(positive)
-        if down is not None:
-            negative = negative + op.apply(down, POSITIVE)
-            if op.negative:
-                positive = positive + op.apply(down, NEGATIVE)
-        bias = op.bias(positive)
-        total = positive + negative
-        return (total if bias is None else total + bias), (positive, negative)
-
-    def backward(
-        self, op: LinearOperation, inputs: tuple[Tensor, ...], saved: tuple[Tensor, ...], above: Tensor, ledger: Ledger
-    ) -> tuple[Tensor, ...]:
-        """Relevance of the inputs from the relevance of the outputs."""
-        positive, negative = saved
-        tiny = torch.finfo(above.dtype).tiny * 2**20
-        has_p, has_n = positive > tiny, negative < -tiny
-        if not bool((has_p | has_n).all()):
-            ledger.book(above.masked_fill(has_p | has_n, 0))
-        share_p = torch.where(has_n, above * self.alpha, above)
-        s_p = torch.where(has_p, share_p / torch.where(has_p, positive, 1), 0)
-        share_n = torch.where(has_p, above * -self.beta, above)
-        s_n = torch.where(has_n, share_n / torch.where(has_n, negative, -1), 0)
-        use_n = self.beta != 0 or bool(s_n.any())
-        signed = any(bool((x < 0).any()) for x in inputs)
-        result = _weighted(op, inputs, s_p, s_n if use_n else None, 0)
-        if signed:
-            lower = _weighted(op, inputs, s_n if use_n else None, s_p, 1)
-            result = tuple(a + b for a, b in zip(result, lower, strict=True))
-        return result
-
-
-def _weighted(
-    op: LinearOperation, inputs: tuple[Tensor, ...], by_positive: Tensor | None, by_negative: Tensor | None, sign: int
-) -> tuple[Tensor, ...]:
-    """x+ (sign 0) or x- (sign 1), times (W+)^T by_positive + (W-)^T by_negative."""
-    parts = []
-    if by_positive is not None:
-        parts.append(op.back(by_positive, inputs, POSITIVE))
-    if by_negative is not None and op.negative:
-        parts.append(op.back(by_negative, inputs, NEGATIVE))
-    limit = {"min": 0} if sign == 0 else {"max": 0}
-    if not parts:
-        return tuple(torch.zeros_like(x) for x in inputs)
-    return tuple(x.clamp(**limit) * sum(part[i] for part in parts) for i, x in enumerate(inputs))
-
-
-class Epsilon:
-    """R_j = sum_k x_j w_jk / (z_k + epsilon_k sign(z_k)) R_k.
-
-    Args:
-        epsilon: relative to the root mean square of the layer's outputs per image; 0 is LRP-0.
-
-    Source: Bach et al. 2015, eq. 58, with the scale of Montavon et al. 2019, section 10.2.
-    """
-
-    def __init__(self, epsilon: float) -> None:
-        self.epsilon = epsilon
-
-    def forward(self, op: LinearOperation, inputs: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Output of the operation, and its stabilised denominators."""
-        z = op.apply(inputs, ALL)
-        bias = op.bias(z)
-        z = z if bias is None else z + bias
-        scale = z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.dim() - 1))
-        return z, (z + self.epsilon * scale * torch.where(z >= 0, 1.0, -1.0).to(z.dtype),)
-
-    def backward(
-        self, op: LinearOperation, inputs: tuple[Tensor, ...], saved: tuple[Tensor, ...], above: Tensor, ledger: Ledger
-    ) -> tuple[Tensor, ...]:
-        """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
-        (z,) = saved
-        s = torch.where(z != 0, above / torch.where(z != 0, z, 1), 0)
-        result = tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
-        ledger.book(above - s * op.apply(inputs, ALL))
-        return result
-
-
-class _Carry(torch.autograd.Function):
+class Carry(torch.autograd.Function):
     """A linear operation whose backward is a relevance rule."""
 
     @staticmethod
@@ -136,25 +43,29 @@ class _Carry(torch.autograd.Function):
         result, saved = rule.forward(op, inputs)
         ctx.save_for_backward(*inputs, *saved)
         ctx.held = rule, op, ledger, len(inputs)
+        ctx.top = False
         return result  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         rule, op, ledger, count = ctx.held
         tensors = ctx.saved_tensors
-        return (None, None, None, *rule.backward(op, tensors[:count], tensors[count:], above, ledger))
+        hand_on = rule.top if ctx.top else rule.backward
+        return (None, None, None, *hand_on(op, tensors[:count], tensors[count:], above, ledger))
 
 
-class _Pass(torch.autograd.Function):
-    """Any operation that keeps the shape, passing relevance unchanged."""
+class Passed(torch.autograd.Function):
+    """An operation per element that passes relevance unchanged, summed where a constant widened the tensor."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
-        return value.clone()
+    def forward(ctx: Any, x: Tensor, compute: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+        ctx.shape = x.shape
+        value = compute()
+        return value.clone() if value.data_ptr() == x.data_ptr() else value
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return above, None
+        return above.sum_to_size(ctx.shape), None
 
 
 class RelevanceRules:
@@ -162,69 +73,188 @@ class RelevanceRules:
 
     Args:
         explainer: name for messages.
-        rule: AlphaBeta, Epsilon, or another object with their two methods.
+        rule: how a linear operation hands relevance on; see `propagation`.
+        pixels: images (N, C, H, W) whose first linear operations follow the z-box rule; None where they follow `rule`.
 
     Attributes:
-        ledger: what biases and stabilisers absorbed.
+        ledger: what biases, stabilisers and silent neurons absorbed.
+        boxed: how many linear operations followed the z-box rule.
     """
 
-    ordinary = SHAPES | WINNERS
+    ordinary = SHAPES | WINNERS | {"max", "maximum"}
+    replaced = COMPUTATIONS
 
-    def __init__(self, explainer: str, rule: Any) -> None:
-        self.explainer, self.rule, self.ledger = explainer, rule, Ledger()
+    def __init__(self, explainer: str, rule: Any, pixels: Tensor | None = None) -> None:
+        self.explainer, self.rule, self.ledger, self.boxed = explainer, rule, Ledger(), 0
+        self._boxes: dict[int, tuple[Tensor, int, Tensor, Tensor]] = {}
         linear = {f"conv{t}{d}d": self._conv for t in ("", "_transpose") for d in (1, 2, 3)}
         average = {f"{a}avg_pool{d}d": self._average for a in ("", "adaptive_") for d in (1, 2, 3)}
         unchanged = dict.fromkeys(("relu", "batch_norm", *DROPOUTS), self._unchanged)
-        affine = dict.fromkeys(("mul", "rmul", "div", "truediv", "sub", "neg"), self._affine)
+        clamps = dict.fromkeys(("clamp", "clamp_min", "clip", "threshold"), self._clamp)
+        affine = dict.fromkeys(("div", "truediv", "neg"), self._affine)
         self.handlers: dict[str, Callable[..., Any]] = {
-            **linear, **average, **unchanged, **affine, "linear": self._dense, "mean": self._average, "add": self._add,
-            "radd": self._add,
+            **linear, **average, **unchanged, **clamps, **affine, "linear": self._dense, "mean": self._average,
+            "sum": self._average, "interpolate": self._enlarge, "upsample": self._enlarge, "add": self._add,
+            "radd": self._add, "sub": self._add, "subtract": self._add, "rsub": self._affine, "mul": self._mul,
+            "rmul": self._mul, "multiply": self._mul, "matmul": self._matmul, "mm": self._matmul, "addmm": self._matmul,
         }  # fmt: skip
+        if pixels is not None:
+            self.handlers |= dict.fromkeys(SHAPES, self._arranged)
+            values = pixels.detach().flatten(1)
+            low, high = (t.view(-1, 1, 1, 1) for t in (values.amin(1).clamp(max=0), values.amax(1).clamp(min=1)))
+            self._keep_box(pixels, low.expand_as(pixels), high.expand_as(pixels))
 
     def carry(self, op: LinearOperation, *inputs: Tensor) -> Tensor:
         """The output of a linear operation, with this rule set's backward."""
-        result: Tensor = _Carry.apply(self.rule, op, self.ledger, *inputs)  # type: ignore[no-untyped-call]
+        boxes = [self._box(x) for x in inputs]
+        found = [box for box in boxes if box is not None]
+        rule = self.rule
+        if found and len(found) == len(inputs):
+            self.boxed += 1
+            rule = ZBox(tuple(low for low, _ in found), tuple(high for _, high in found))
+        result: Tensor = Carry.apply(rule, op, self.ledger, *inputs)  # type: ignore[no-untyped-call]
         return result
+
+    def follow(self, made: Tensor, tensor: Tensor) -> None:
+        """Note that `tensor` now holds what `made` holds."""
+        box = self._box(made)
+        self._boxes.pop(id(tensor), None)
+        if box is not None:
+            self._keep_box(tensor, *box)
+
+    def mark_top(self, logits: Tensor) -> None:
+        """Let the trained layers next to the output follow the rule's own `top`."""
+        waiting, seen = [logits.grad_fn], set()
+        while waiting:
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            if getattr(type(node), "_forward_cls", None) is Carry and node.held[1].weighted:
+                node.top = hasattr(node.held[0], "top")
+            else:
+                waiting += [below for below, _ in node.next_functions]
 
     def _conv(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, op = convolution(operation(func)[0], args, kwargs)
+        self._need_constants(func, args, kwargs)
         return self.carry(op, x)
 
     def _dense(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, op = dense(args, kwargs)
+        self._need_constants(func, args, kwargs)
         return self.carry(op, x)
+
+    def _matmul(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        found = product(operation(func)[0], args, kwargs)
+        if found is None:
+            raise self._declined(func, "only a product of the data with a constant matrix on the right has a rule")
+        return self.carry(found[1], found[0])
 
     def _average(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, rest = (args[0], args[1:]) if args else (kwargs["input"], ())
         options = {key: value for key, value in kwargs.items() if key != "input"}
         return self.carry(Average(lambda t: func(t, *rest, **options)), x)
 
+    def _enlarge(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        kind = args[3] if len(args) > 3 else kwargs.get("mode", "nearest")
+        if kind not in ENLARGED:
+            raise self._declined(func, f"mode {kind!r} has no rule, {', '.join(ENLARGED)} have")
+        return self._average(mode, func, args, kwargs)
+
     def _add(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        a, b = args[0], args[1] if len(args) > 1 else kwargs["other"]
-        if kwargs.get("alpha", 1) != 1:
-            raise UnsupportedOperation("add", site(), self.explainer, "alpha is not 1")
-        data = [t for t in (a, b) if isinstance(t, Tensor) and t.requires_grad]
-        if len(data) == 2:
-            return self.carry(Addition(), a, b)
-        return self._kept(data[0], a + b, "add")
+        a, b = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else kwargs["other"]
+        if not all(isinstance(t, Tensor) and t.requires_grad for t in (a, b)):
+            return self._affine(mode, func, args, kwargs)
+        factor = float(kwargs.get("alpha", 1)) * (-1.0 if operation(func)[0].startswith("sub") else 1.0)
+        return self.carry(Addition(factor), a.clone(), b.clone())
+
+    def _mul(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """A product with a constant is affine; a product with a gate belongs to the signal."""
+        data = [t for t in tensors_in(args, kwargs) if t.requires_grad]
+        if len(data) < 2:
+            return self._affine(mode, func, args, kwargs)
+        signals = [t for t in data if not is_gate(t)]
+        if len(signals) != 1:
+            raise self._declined(func, "both factors depend on the image and not exactly one of them is a gate")
+        return self._passed(signals[0], func, args, kwargs)
 
     def _affine(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """Scaling or shifting by constants keeps relevance where it is."""
-        operands = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.requires_grad]
-        name = operation(func)[0]
-        if len(operands) != 1:
-            raise UnsupportedOperation(name, site(), self.explainer, "both operands depend on the image")
-        with torch.no_grad():
-            value = func(*args, **kwargs)
-        return self._kept(operands[0], value, name)
+        operands = [t for t in tensors_in(args, kwargs) if t.requires_grad]
+        divisor = args[1] if len(args) > 1 else kwargs.get("other")
+        if len(operands) != 1 or (operation(func)[0] in ("div", "truediv") and divisor is operands[0]):
+            raise self._declined(func, "it is not affine in the image")
+        result = self._passed(operands[0], func, args, kwargs)
+        self._map_box(result, func, args, kwargs)
+        return result
 
     def _unchanged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        with torch.no_grad():
-            value = func(*args, **kwargs)
-        return self._kept(args[0] if args else kwargs["input"], value, operation(func)[0])
-
-    def _kept(self, x: Tensor, value: Tensor, name: str) -> Tensor:
-        if value.shape != x.shape:
-            raise UnsupportedOperation(name, site(), self.explainer, "it changes the shape of its input")
-        result: Tensor = _Pass.apply(x, value.detach())  # type: ignore[no-untyped-call]
+        result = self._passed(args[0] if args else kwargs["input"], func, args, kwargs)
+        if operation(func)[0] != "relu":
+            self._map_box(result, func, args, kwargs)
         return result
+
+    def _clamp(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        if not is_relu(operation(func)[0], args, kwargs):
+            raise self._declined(func, "only clamp(min=0) and threshold(0, 0) are a ReLU")
+        return self._passed(args[0] if args else kwargs["input"], func, args, kwargs)
+
+    def _arranged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        self._map_box(result, func, args, kwargs)
+        return result
+
+    def _passed(self, x: Tensor, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        result: Tensor = Passed.apply(x, lambda: func(*args, **kwargs))  # type: ignore[no-untyped-call]
+        return result
+
+    def _need_constants(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if sum(t.requires_grad for t in tensors_in(args, kwargs)) != 1:
+            raise self._declined(func, "its weights depend on the image")
+
+    def _declined(self, func: Any, why: str) -> UnsupportedOperation:
+        return UnsupportedOperation(operation(func)[0], site(), self.explainer, why)
+
+    def _box(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        held = self._boxes.get(id(x))
+        return held[2:] if held is not None and held[0] is x and held[1] == x._version else None
+
+    def _keep_box(self, x: Tensor, low: Tensor, high: Tensor) -> None:
+        self._boxes[id(x)] = (x, x._version, low, high)
+
+    def _map_box(self, result: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Bounds of the result where every operand that depends on the image has bounds."""
+        data = [t for t in tensors_in(args, kwargs) if t.requires_grad]
+        if not self._boxes or any(self._box(t) is None for t in data):
+            return
+        with torch.no_grad():
+            ends = [
+                func(*(self._end(v, e) for v in args), **{k: self._end(v, e) for k, v in kwargs.items()})
+                for e in (0, 1)
+            ]
+        made = [[end] if isinstance(end, Tensor) else list(end) for end in (result, *ends)]
+        for value, a, b in zip(*made, strict=True):
+            self._keep_box(value, torch.minimum(a, b), torch.maximum(a, b))
+
+    def _end(self, value: Any, end: int) -> Any:
+        if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+            return type(value)(self._end(item, end) for item in value)
+        box = self._box(value) if isinstance(value, Tensor) else None
+        return value if box is None else box[end].clone()
+
+
+def is_gate(x: Tensor) -> bool:
+    """Whether a tensor is the result of a gate, up to re-arrangements and operations that pass relevance."""
+    node: Any = x.grad_fn
+    while node is not None:
+        made_by = getattr(type(node), "_forward_cls", None)
+        if made_by is Refused:
+            return node.error.operation in GATES
+        if made_by is Carry:
+            return False
+        below = [each for each, _ in node.next_functions if each is not None]
+        if len(below) != 1 and "CopyBackwards" not in node.name():
+            return False
+        node = below[-1] if below else None
+    return False

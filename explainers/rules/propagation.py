@@ -1,0 +1,293 @@
+"""How one linear operation hands relevance to its inputs: alpha-beta, epsilon, z-box, excitation, relative attributing.
+
+A rule has `forward(op, inputs) -> (output, saved)` and `backward(op, inputs, saved, above, ledger) -> relevance of the
+inputs`; one that treats the classifier's layer differently has `top` with the arguments of `backward`. What an operation
+cannot hand on is booked in the ledger, so the balance of every map can be checked.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .linear import ALL, NEGATIVE, POSITIVE, LinearOperation
+
+Tensors = tuple[Tensor, ...]
+
+
+class Ledger:
+    """Relevance that biases, stabilisers and silent neurons took, per image."""
+
+    def __init__(self) -> None:
+        self.absorbed: Tensor | None = None
+
+    def book(self, amounts: Tensor) -> None:
+        """Add amounts (N, ...) of relevance, summed per image in float64."""
+        total = amounts.flatten(1).sum(1, dtype=torch.float64)
+        self.absorbed = total if self.absorbed is None else self.absorbed + total
+
+
+class AlphaBeta:
+    """R_j = sum_k (alpha (x_j w_jk)+ / P_k - beta (x_j w_jk)- / N_k) R_k with common denominators.
+
+    P_k and N_k are the sums of all positive and all negative contributions to neuron k. Biases take no share. A neuron
+    with contributions of one sign hands everything on through them; one without any hands its relevance to the bias.
+
+    Args:
+        alpha, beta: with alpha - beta = 1.
+
+    Source: Bach et al. 2015, eq. 60.
+    """
+
+    def __init__(self, alpha: float, beta: float) -> None:
+        self.alpha, self.beta = alpha, beta
+
+    def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
+        """Output of the operation, and the sums P and N of positive and negative contributions."""
+        positive, negative = contributions(op, inputs)
+        return _biased(op, positive + negative), (positive, negative)
+
+    def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Relevance of the inputs from the relevance of the outputs."""
+        positive, negative = saved
+        has_p, has_n = _some(positive), _some(-negative)
+        if not bool((has_p | has_n).all()):
+            ledger.book(above.masked_fill(has_p | has_n, 0))
+        s_p = _quotient(torch.where(has_n, above * self.alpha, above), positive, has_p)
+        s_n = _quotient(torch.where(has_p, above * -self.beta, above), negative, has_n)
+        return weighted(op, inputs, s_p, s_n if self.beta != 0 or bool(s_n.any()) else None)
+
+
+class SplitAlphaBeta:
+    """Alpha-beta with separate denominators of the positive and the negative inputs.
+
+    R_j = alpha sum_k (x_j+ w_jk+ / Z1 + x_j- w_jk- / Z2) R_k - beta sum_k (x_j+ w_jk- / Z3 + x_j- w_jk+ / Z4) R_k. For
+    inputs >= 0 this is `AlphaBeta`; for signed ones each half carries all of R_k, so the sum doubles, which the balance
+    shows.
+
+    Source: the published code of Nam et al. 2020.
+    """
+
+    def __init__(self, alpha: float, beta: float) -> None:
+        self.alpha, self.beta = alpha, beta
+
+    def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
+        """Output of the operation, and the four sums Z1 to Z4."""
+        up, down = (contributions(op, tuple(x.clamp(**side) for x in inputs)) for side in ({"min": 0}, {"max": 0}))
+        return _biased(op, up[0] + up[1] + down[0] + down[1]), (up[0], down[0], up[1], down[1])
+
+    def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Relevance of the inputs from the relevance of the outputs."""
+        has = [_some(z.abs()) for z in saved]
+        has_p, has_n = has[0] | has[1], has[2] | has[3]
+        ledger.book(above.masked_fill(has_p | has_n, 0))
+        share_p = torch.where(has_n, above * self.alpha, above)
+        share_n = torch.where(has_p, above * -self.beta, above)
+        up = tuple(x.clamp(min=0) for x in inputs)
+        down = tuple(x.clamp(max=0) for x in inputs)
+        upper = weighted(op, up, _quotient(share_p, saved[0], has[0]), _quotient(share_n, saved[2], has[2]))
+        lower = weighted(op, down, _quotient(share_p, saved[1], has[1]), _quotient(share_n, saved[3], has[3]))
+        return tuple(a + b for a, b in zip(upper, lower, strict=True))
+
+
+class Epsilon:
+    """R_j = sum_k x_j w_jk / (z_k + epsilon_k sign(z_k)) R_k.
+
+    Args:
+        epsilon: relative to the root mean square of the layer's outputs per image; 0 is LRP-0.
+
+    Source: Bach et al. 2015, eq. 58, with the scale of Montavon et al. 2019, section 10.2.
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        self.epsilon = epsilon
+
+    def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
+        """Output of the operation, and its stabilised denominators."""
+        z = _biased(op, op.apply(inputs, ALL))
+        scale = z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.dim() - 1))
+        return z, (z + self.epsilon * scale * torch.where(z >= 0, 1.0, -1.0).to(z.dtype),)
+
+    def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
+        s = _quotient(above, saved[0], saved[0] != 0)
+        result = tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
+        ledger.book(above - s * op.apply(inputs, ALL))
+        return result
+
+
+class ZBox:
+    """R_i = sum_k (x_i w_ik - l_i w_ik+ - h_i w_ik-) / (sum of the same over i) R_k, for inputs between l and h.
+
+    All terms are >= 0. A neuron whose terms are all 0 hands its relevance to the bias.
+
+    Args:
+        low, high: bounds of each input, of its shape.
+
+    Source: Montavon et al. 2017, section 4.2.2.
+    """
+
+    def __init__(self, low: Tensors, high: Tensors) -> None:
+        self.low, self.high = low, high
+
+    def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
+        """Output of the operation, and the denominators."""
+        above_low, below_high = self._distances(inputs)
+        terms = op.apply(above_low, POSITIVE)
+        if op.negative:
+            terms = terms + op.apply(below_high, NEGATIVE)
+        return _biased(op, op.apply(inputs, ALL)), (terms,)
+
+    def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Relevance of the inputs from the relevance of the outputs."""
+        has = _some(saved[0])
+        ledger.book(above.masked_fill(has, 0))
+        s = _quotient(above, saved[0], has)
+        above_low, below_high = self._distances(inputs)
+        parts = [x * back for x, back in zip(above_low, op.back(s, inputs, POSITIVE), strict=True)]
+        if op.negative:
+            lower = op.back(s, inputs, NEGATIVE)
+            parts = [part + x * back for part, x, back in zip(parts, below_high, lower, strict=True)]
+        return tuple(parts)
+
+    def _distances(self, inputs: Tensors) -> tuple[Tensors, Tensors]:
+        return (
+            tuple(x - low for x, low in zip(inputs, self.low, strict=True)),
+            tuple(x - high for x, high in zip(inputs, self.high, strict=True)),
+        )
+
+
+class Excitation(AlphaBeta):
+    """Marginal winning probability: R_j = sum_k (x_j w_jk)+ / P_k R_k; a neuron without excitation hands on nothing.
+
+    Args:
+        contrastive: at the classifier's layer subtract the probabilities under the negated weights.
+
+    Source: Zhang et al. 2016, eq. 5 and section 3.4.
+    """
+
+    def __init__(self, contrastive: bool) -> None:
+        super().__init__(1.0, 0.0)
+        self.contrastive = contrastive
+
+    def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Probability of the inputs from that of the outputs."""
+        has = _some(saved[0])
+        ledger.book(above.masked_fill(has, 0))
+        return weighted(op, inputs, _quotient(above, saved[0], has), None)
+
+    def top(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """The same for the classifier's layer, less the winning probability of the dual unit."""
+        result = self.backward(op, inputs, saved, above, ledger)
+        if not self.contrastive:
+            return result
+        has = _some(-saved[1])
+        ledger.book(above.masked_fill(~has, 0))
+        dual = weighted(op, inputs, None, _quotient(above, saved[1], has))
+        return tuple(a - b for a, b in zip(result, dual, strict=True))
+
+
+class RelativeAttributing:
+    """Relative attributing propagation: influence without its sign, then the weak units shifted below zero.
+
+    With A_k and B_k the sums of positive and of absolute negative contributions to neuron k,
+    C_j = sum_k R_k ((x_j w_jk)+ / A_k + |(x_j w_jk)-| / (A_k + B_k)), and R_j = C_j - (sum C - sum R) / #{C != 0} where
+    C_j is not 0, per image. At the classifier's layer R_j = R |x_j w_j| / sum_i |x_i w_i|: the bias shares of the paper's
+    absolute influence normalisation cancel. For inputs >= 0, the only ones in networks of ReLUs, this is the published
+    code; signed contributions are joined here, where the code counts each sign in full.
+
+    Args:
+        negative_rule: what a convolution does with R_k < 0: `A` the same as above, `B` as the published code, where
+            |(x_j w_jk)-| / B_k takes the place of (x_j w_jk)+ / A_k.
+
+    Source: Nam et al. 2020 and its published code.
+    """
+
+    def __init__(self, negative_rule: str) -> None:
+        self.negative_rule = negative_rule
+
+    def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
+        """Output of the operation, and the sums of positive and negative contributions."""
+        positive, negative = contributions(op, inputs)
+        return _biased(op, positive + negative), (positive, negative)
+
+    def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Relevance of the inputs from the relevance of the outputs, shifted to the same sum."""
+        a, b = saved[0], -saved[1]
+        by_positive = _quotient(above, a, _some(a))
+        by_negative = _quotient(above, a + b, _some(a + b))
+        if self.negative_rule == "B" and op.spatial:
+            below = above < 0
+            by_positive = by_positive.masked_fill(below, 0)
+            by_negative = by_negative + _quotient(above, b, _some(b) & below)
+        return _shifted(weighted(op, inputs, by_positive, -by_negative), above, ledger)
+
+    def top(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+        """Absolute influence normalisation at the classifier's layer."""
+        whole = saved[0] - saved[1]
+        has = _some(whole)
+        ledger.book(above.masked_fill(has, 0))
+        s = _quotient(above, whole, has)
+        return weighted(op, inputs, s, -s)
+
+
+def contributions(op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensor]:
+    """Sums of the positive and of the negative products x_j w_jk of every output, without bias."""
+    up = tuple(x.clamp(min=0) for x in inputs)
+    positive = op.apply(up, POSITIVE)
+    negative = op.apply(up, NEGATIVE) if op.negative else torch.zeros_like(positive)
+    if _signed(inputs):
+        down = tuple(x.clamp(max=0) for x in inputs)
+        negative = negative + op.apply(down, POSITIVE)
+        if op.negative:
+            positive = positive + op.apply(down, NEGATIVE)
+    return positive, negative
+
+
+def weighted(op: LinearOperation, inputs: Tensors, by_positive: Tensor | None, by_negative: Tensor | None) -> Tensors:
+    """sum_k (x_j w_jk)+ by_positive_k + (x_j w_jk)- by_negative_k for every input."""
+    result = _half(op, inputs, by_positive, by_negative, {"min": 0})
+    if not _signed(inputs):
+        return result
+    return tuple(a + b for a, b in zip(result, _half(op, inputs, by_negative, by_positive, {"max": 0}), strict=True))
+
+
+def _half(
+    op: LinearOperation, inputs: Tensors, plus: Tensor | None, minus: Tensor | None, side: dict[str, int]
+) -> Tensors:
+    """x+ or x- (`side`) times (W+)^T plus + (W-)^T minus."""
+    parts = [] if plus is None else [op.back(plus, inputs, POSITIVE)]
+    if minus is not None and op.negative:
+        parts.append(op.back(minus, inputs, NEGATIVE))
+    if not parts:
+        return tuple(torch.zeros_like(x) for x in inputs)
+    return tuple(x.clamp(**side) * sum(part[place] for part in parts) for place, x in enumerate(inputs))
+
+
+def _shifted(parts: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
+    """The parts with one constant per image taken from every entry that is not 0, so that they sum to `above`."""
+    goal = above.flatten(1).sum(1, dtype=torch.float64)
+    total = torch.stack([part.flatten(1).sum(1, dtype=torch.float64) for part in parts]).sum(0)
+    count = torch.stack([(part != 0).flatten(1).sum(1) for part in parts]).sum(0)
+    if not bool((count > 0).all()):
+        ledger.book(goal.masked_fill(count > 0, 0)[:, None])
+    shift = torch.where(count > 0, (total - goal) / count.clamp(min=1), 0)
+    return tuple(torch.where(part != 0, part - shift.to(part).view(-1, *[1] * (part.dim() - 1)), 0) for part in parts)
+
+
+def _biased(op: LinearOperation, total: Tensor) -> Tensor:
+    bias = op.bias(total)
+    return total if bias is None else total + bias
+
+
+def _signed(inputs: Tensors) -> bool:
+    return any(bool((x < 0).any()) for x in inputs)
+
+
+def _some(amount: Tensor) -> Tensor:
+    """Where an amount is large enough to divide by."""
+    return amount > torch.finfo(amount.dtype).tiny * 2**20
+
+
+def _quotient(above: Tensor, by: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, above / torch.where(where, by, 1), 0)
