@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +14,13 @@ from models.naming import UsageError, near
 
 from .base import ExplainerError, Partial
 from .engine import run
-from .passes import chunks, network, precision
+from .passes import chunks, fingerprint, network, precision, remembered
 from .rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing, SplitAlphaBeta
 from .rules.relevance import RelevanceRules
 
 TOLERANCE = 0.01
 DOUBLE_FROM = 4.0
+SHARED_PIXELS = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -173,23 +175,45 @@ def propagated(subject: Subject, images: Tensor, targets: Tensor, way: Way) -> P
 
 def _propagated(module: torch.nn.Module, images: Tensor, targets: Tensor, way: Way) -> tuple[Tensor, Tensor]:
     """Maps (n, C, H, W) and relative balance errors (n,) of one chunk."""
-    leaf = images.detach().to(precision(module)).requires_grad_(True)
-    pixels = leaf.clone(memory_format=torch.contiguous_format)
-    rules = RelevanceRules(way.explainer, way.method, pixels if way.boxed else None)
-    logits = run(module, pixels, rules)
-    if way.boxed and not rules.boxed:
-        raise ExplainerError(
-            f"{way.explainer} needs a convolution or linear layer that reads the image (after re-arrangements and affine "
-            "maps only); this network has none: use lrp-a1b0, which has no rule of its own for the first layer"
-        )
-    rules.mark_top(logits)
+    leaf, logits, rules = _forward(module, images, way)
     logit = logits.detach().gather(1, targets[:, None])
     begin = {"abs": logit.abs(), "logit": logit, "one": torch.ones_like(logit)}[way.start]
-    (found,) = torch.autograd.grad(logits, leaf, torch.zeros_like(logits).scatter(1, targets[:, None], begin))
+    start = torch.zeros_like(logits).scatter(1, targets[:, None], begin)
+    (found,) = torch.autograd.grad(logits, leaf, start, retain_graph=_shareable(way, images))
     total, goal = found.flatten(1).sum(1, dtype=torch.float64), begin[:, 0].double()
     if rules.ledger.absorbed is not None:
         total = total + rules.ledger.absorbed
     return found.float(), (total - goal).abs() / goal.abs().clamp_min(1e-30)
+
+
+def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor, Tensor, RelevanceRules]:
+    """Pixels, logits and rules of a forward pass; all pairs of alpha and beta share one within `shared_passes`."""
+
+    def compute() -> tuple[Tensor, Tensor, RelevanceRules]:
+        leaf = images.detach().to(precision(module)).requires_grad_(True)
+        pixels = leaf.clone(memory_format=torch.contiguous_format)
+        rules = RelevanceRules(way.explainer, copy.copy(way.method), pixels if way.boxed else None)
+        logits = run(module, pixels, rules)
+        if way.boxed and not rules.boxed:
+            raise ExplainerError(
+                f"{way.explainer} needs a convolution or linear layer that reads the image (after re-arrangements and "
+                "affine maps only); this network has none: use lrp-a1b0, which has no rule of its own for the first layer"
+            )
+        rules.mark_top(logits)
+        return leaf, logits, rules
+
+    if not _shareable(way, images):
+        return compute()
+    key = ("alpha-beta", id(module), fingerprint(images))
+    leaf, logits, rules = remembered(key, (module, images), compute)
+    rules.rule.alpha, rules.rule.beta = way.method.alpha, way.method.beta  # type: ignore[attr-defined]
+    rules.ledger.absorbed = None
+    return leaf, logits, rules
+
+
+def _shareable(way: Way, images: Tensor) -> bool:
+    """Whether the forward pass serves other explainers too: what it keeps does not depend on alpha and beta."""
+    return type(way.method) is AlphaBeta and not way.boxed and len(images) * images[0, 0].numel() <= SHARED_PIXELS
 
 
 def chosen(explainer: str, key: str, value: str, allowed: tuple[str, ...]) -> None:
