@@ -1,6 +1,7 @@
 """What a right implementation shows on the shipped classifier, in similarity (SSIM) of randomised with trained maps."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_the_gradient_sees_it():
 
 def test_relevance_sees_it_the_more_the_larger_beta():
     means = [small()[name].mean() for name in SERIES]
-    assert all(first >= second - 0.02 for first, second in zip(means, means[1:], strict=False)), means
+    assert all(first >= second - 0.02 for first, second in itertools.pairwise(means)), means
 
 
 @pytest.mark.slow
@@ -86,7 +87,7 @@ def test_the_table_of_facts():
     for column in range(3):
         names = ["lrp-a1b0", "lrp-a2b1", "lrp-a3b2", "lrp-a4b3", "lrp-a5b4", "lrp-a9b8"]
         values = [found[name][column] for name in names]
-        assert all(a >= b - 0.02 for a, b in zip(values, values[1:], strict=False)), values
+        assert all(a >= b - 0.02 for a, b in itertools.pairwise(values)), values
     assert found["gradient"][0] < found["deconvnet"][0] < found["guided-backprop"][0]
 
 
