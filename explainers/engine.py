@@ -14,8 +14,10 @@ import functools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -49,6 +51,7 @@ COMPUTATIONS = ACTIVATIONS | frozenset(
     "upsample_nearest2d upsample_bilinear2d addcmul addcdiv einsum scaled_dot_product_flash_attention_for_cpu "
     "scaled_dot_product_flash_attention scaled_dot_product_efficient_attention".split()
 )
+CHECKPOINTS = "saved tensors are changed under the rule engine"
 ENGINE_HOME = str(Path(__file__).parent) + os.sep
 TORCH_HOME = str(Path(torch.__file__).parent) + os.sep
 
@@ -208,10 +211,17 @@ def run(module: nn.Module, pixels: Tensor, rules: Rules) -> Tensor:
         (N, K) logits; `torch.autograd.grad` from them goes back by the rules.
 
     Raises:
-        UnsupportedOperation: a scripted, compiled or custom operation stands in the graph.
+        UnsupportedOperation: a scripted, compiled or custom operation stands in the graph, or activations are computed
+            twice (checkpointing).
     """
-    with torch.enable_grad(), RuleMode(rules):
-        logits: Tensor = module(pixels)
+    try:
+        with torch.enable_grad(), torch.autograd.graph.disable_saved_tensors_hooks(CHECKPOINTS), RuleMode(rules):
+            logits: Tensor = module(pixels)
+    except RuntimeError as error:
+        if CHECKPOINTS not in str(error):
+            raise
+        why = "activations computed a second time on the way back would escape the rules; switch checkpointing off"
+        raise UnsupportedOperation("checkpoint", site(error.__traceback__), rules.explainer, why) from None
     hidden = next(unseen(logits, getattr(rules, "replaced", frozenset())), None)
     if hidden is not None:
         why = "it runs below Python's functions (TorchScript, compiled or custom code)"
@@ -271,12 +281,11 @@ def is_relu(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return zero and (second == 0 if name == "threshold" else second is None)
 
 
-def site() -> str:
-    """File and line of the innermost frame that belongs to neither torch nor this package."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
+def site(trace: TracebackType | None = None) -> str:
+    """File and line of the innermost frame, of this call or of a traceback, in neither torch nor this package."""
+    walk = traceback.walk_tb(trace) if trace is not None else traceback.walk_stack(sys._getframe(1))
+    frames = [(frame.f_code.co_filename, line) for frame, line in walk]
+    for name, line in reversed(frames) if trace is not None else frames:
         if not name.startswith((TORCH_HOME, ENGINE_HOME)):
-            return f"{name}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+            return f"{name}:{line}"
     return "an unknown place"

@@ -38,7 +38,7 @@ def from_function(text: str, data: ImageSet | None) -> Subject:
         )
     made = _call(function, text)
     if isinstance(made, Subject):
-        made.model.eval()
+        made.model.eval().float()
         return checked(made if data is None else _with_data(made, data))
     if not isinstance(made, nn.Module):
         raise UsageError(f"model {text!r} returned {type(made).__name__}; return an nn.Module or a models.Subject")
@@ -78,14 +78,15 @@ def from_module(
     output: str = "logits",
     spec: dict[str, Any] | None = None,
 ) -> Subject:
-    """A subject around a module that takes images in [0, 1] (after `mean` and `std`) and gives logits.
+    """A subject around a module that takes images in [0, 1] (after `mean` and `std`) and gives logits; in float32.
 
     Raises:
         UsageError: no images, no Conv or Linear layer, wrong output shape, NaN, probabilities instead of logits.
     """
     if data is None:
         data = load_data("fashion-mnist")
-    model = copy.deepcopy(unwrapped(model, name)).eval()
+    with torch.no_grad():  # a scripted part would otherwise be copied as the result of a computation
+        model = copy.deepcopy(unwrapped(model, name)).eval().float()
     return checked(Subject(name, model, data, data, mean, std, output, spec=spec or {"kind": "module", "name": name}))
 
 

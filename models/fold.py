@@ -39,7 +39,8 @@ def folded(subject: Subject, dtype: torch.dtype = torch.float32) -> Subject:
         >>> {type(module).__name__ for name, module in folded(subject).model.named_modules() if "norm" in name}
         {'Identity'}
     """
-    model = copy.deepcopy(subject.model)
+    with torch.no_grad():
+        model = copy.deepcopy(subject.model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model = model.to(dtype)
