@@ -29,7 +29,8 @@ class Info:
         class_sensitive: can depend on the explained class.
         channels: how a score reduces colour channels: `sum` or `max-abs`.
         requires: what of the network it works on: `any`, `relu` (rules at ReLUs), `relevance` (a rule for every
-            operation), `convolution` (a convolutional layer with two spatial axes), `evidence` (planted data).
+            operation), `convolution` (a convolutional layer with two spatial axes), `chain` (layers one after the
+            other), `evidence` (planted data).
         combinator: takes another explainer in parentheses; `inner` is the default one.
         params: parameters and their defaults.
         cost: forward-backward passes per image at the defaults.

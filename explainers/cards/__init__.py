@@ -15,11 +15,15 @@ from . import (
     combinators,
     contrast,
     controls,
+    dasp,
     deeplift,
     expected,
     gradients,
+    pda,
+    perturbation,
     rectgrad,
     relevance,
+    surrogates,
 )
 
 _FAMILIES = (
@@ -33,6 +37,10 @@ _FAMILIES = (
     deeplift,
     combinators,
     contrast,
+    perturbation,
+    pda,
+    surrogates,
+    dasp,
     controls,
 )
 
