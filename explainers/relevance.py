@@ -14,6 +14,7 @@ from models.naming import UsageError, near
 
 from .base import ExplainerError, Partial
 from .engine import run
+from .memory import scarce
 from .passes import chunks, fingerprint, network, precision, remembered
 from .rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing, SplitAlphaBeta
 from .rules.relevance import RelevanceRules
@@ -180,9 +181,8 @@ def _propagated(module: torch.nn.Module, images: Tensor, targets: Tensor, way: W
     begin = {"abs": logit.abs(), "logit": logit, "one": torch.ones_like(logit)}[way.start]
     start = torch.zeros_like(logits).scatter(1, targets[:, None], begin)
     (found,) = torch.autograd.grad(logits, leaf, start, retain_graph=_shareable(way, images))
-    total, goal = found.flatten(1).sum(1, dtype=torch.float64), begin[:, 0].double()
-    if rules.ledger.absorbed is not None:
-        total = total + rules.ledger.absorbed
+    total = found.flatten(1).sum(1, dtype=torch.float64) + rules.ledger.absorbed.to(found.device)
+    goal = begin[:, 0].double()
     return found.float(), (total - goal).abs() / goal.abs().clamp_min(1e-30)
 
 
@@ -192,7 +192,7 @@ def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor,
     def compute() -> tuple[Tensor, Tensor, RelevanceRules]:
         leaf = images.detach().to(precision(module)).requires_grad_(True)
         pixels = leaf.clone(memory_format=torch.contiguous_format)
-        rules = RelevanceRules(way.explainer, copy.copy(way.method), pixels if way.boxed else None)
+        rules = RelevanceRules(way.explainer, copy.copy(way.method), pixels, way.boxed)
         logits = run(module, pixels, rules)
         if way.boxed and not rules.boxed:
             raise ExplainerError(
@@ -207,13 +207,14 @@ def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor,
     key = ("alpha-beta", id(module), fingerprint(images))
     leaf, logits, rules = remembered(key, (module, images), compute)
     rules.rule.alpha, rules.rule.beta = way.method.alpha, way.method.beta  # type: ignore[attr-defined]
-    rules.ledger.absorbed = None
+    rules.ledger.absorbed.zero_()
     return leaf, logits, rules
 
 
 def _shareable(way: Way, images: Tensor) -> bool:
     """Whether the forward pass serves other explainers too: what it keeps does not depend on alpha and beta."""
-    return type(way.method) is AlphaBeta and not way.boxed and len(images) * images[0, 0].numel() <= SHARED_PIXELS
+    small = len(images) * images[0, 0].numel() <= SHARED_PIXELS and not scarce()
+    return type(way.method) is AlphaBeta and not way.boxed and small
 
 
 def chosen(explainer: str, key: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -91,7 +91,7 @@ class _Sequential(RelevanceRules):
     ordinary = (SHAPES - JOINING) | (WINNERS - {"amax"})
 
     def __init__(self, explainer: str) -> None:
-        super().__init__(explainer, None)
+        super().__init__(explainer, None, torch.zeros(1))
         handlers: dict[str, Callable[..., Any]] = {f"conv{d}d": self._conv for d in (1, 2, 3)}
         self.handlers = handlers | {
             "adaptive_avg_pool2d": self._pool, "linear": self._dense, "relu": self._relu,

@@ -16,15 +16,19 @@ Tensors = tuple[Tensor, ...]
 
 
 class Ledger:
-    """Relevance that biases, stabilisers and silent neurons took, per image."""
+    """Relevance that biases, stabilisers and silent neurons took, per image.
 
-    def __init__(self) -> None:
-        self.absorbed: Tensor | None = None
+    Args:
+        images: how many there are.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.absorbed = torch.zeros(images, dtype=torch.float64)
 
     def book(self, amounts: Tensor) -> None:
-        """Add amounts (N, ...) of relevance, summed per image in float64."""
-        total = amounts.flatten(1).sum(1, dtype=torch.float64)
-        self.absorbed = total if self.absorbed is None else self.absorbed + total
+        """Add amounts (a multiple of N, ...) of relevance, the rows of an image together, summed in float64."""
+        total = amounts.reshape(len(self.absorbed), -1).sum(1, dtype=torch.float64)
+        self.absorbed = self.absorbed.to(total.device) + total
 
 
 class AlphaBeta:

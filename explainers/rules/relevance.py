@@ -74,7 +74,8 @@ class RelevanceRules:
     Args:
         explainer: name for messages.
         rule: how a linear operation hands relevance on; see `propagation`.
-        pixels: images (N, C, H, W) whose first linear operations follow the z-box rule; None where they follow `rule`.
+        pixels: the images (N, C, H, W) that will be run.
+        box: whether the linear operations that read them follow the z-box rule.
 
     Attributes:
         ledger: what biases, stabilisers and silent neurons absorbed.
@@ -84,8 +85,8 @@ class RelevanceRules:
     ordinary = SHAPES | WINNERS | {"max", "maximum"}
     replaced = COMPUTATIONS
 
-    def __init__(self, explainer: str, rule: Any, pixels: Tensor | None = None) -> None:
-        self.explainer, self.rule, self.ledger, self.boxed = explainer, rule, Ledger(), 0
+    def __init__(self, explainer: str, rule: Any, pixels: Tensor, box: bool = False) -> None:
+        self.explainer, self.rule, self.ledger, self.boxed = explainer, rule, Ledger(len(pixels)), 0
         self._boxes: dict[int, tuple[Tensor, int, Tensor, Tensor]] = {}
         linear = {f"conv{t}{d}d": self._conv for t in ("", "_transpose") for d in (1, 2, 3)}
         average = {f"{a}avg_pool{d}d": self._average for a in ("", "adaptive_") for d in (1, 2, 3)}
@@ -98,7 +99,7 @@ class RelevanceRules:
             "radd": self._add, "sub": self._add, "subtract": self._add, "rsub": self._affine, "mul": self._mul,
             "rmul": self._mul, "multiply": self._mul, "matmul": self._matmul, "mm": self._matmul, "addmm": self._matmul,
         }  # fmt: skip
-        if pixels is not None:
+        if box:
             self.handlers |= dict.fromkeys(SHAPES, self._arranged)
             values = pixels.detach().flatten(1)
             low, high = (t.view(-1, 1, 1, 1) for t in (values.amin(1).clamp(max=0), values.amax(1).clamp(min=1)))
@@ -138,22 +139,32 @@ class RelevanceRules:
     def _conv(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, op = convolution(operation(func)[0], args, kwargs)
         self._need_constants(func, args, kwargs)
+        self._need_rows(func, x)
         return self.carry(op, x)
 
     def _dense(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, op = dense(args, kwargs)
         self._need_constants(func, args, kwargs)
+        self._need_rows(func, x)
         return self.carry(op, x)
 
     def _matmul(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         found = product(operation(func)[0], args, kwargs)
         if found is None:
             raise self._declined(func, "only a product of the data with a constant matrix on the right has a rule")
+        self._need_rows(func, found[0])
         return self.carry(found[1], found[0])
 
     def _average(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, rest = (args[0], args[1:]) if args else (kwargs["input"], ())
         options = {key: value for key, value in kwargs.items() if key != "input"}
+        if operation(func)[0] in ("mean", "sum"):
+            axes = rest[0] if rest else options.get("dim", options.get("axis"))
+            if axes in (0, (0,), [0], -x.dim()):  # over a stack of tensors: the images are on the second axis
+                rest, options, x = (), {**options, "dim": 1}, x.transpose(0, 1)
+            elif axes is None or (not isinstance(axes, int) and {0, -x.dim()} & set(axes)):
+                raise self._declined(func, "it mixes images")
+        self._need_rows(func, x)
         return self.carry(Average(lambda t: func(t, *rest, **options)), x)
 
     def _enlarge(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -166,6 +177,7 @@ class RelevanceRules:
         a, b = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else kwargs["other"]
         if not all(isinstance(t, Tensor) and t.requires_grad for t in (a, b)):
             return self._affine(mode, func, args, kwargs)
+        self._need_rows(func, a, b)
         factor = float(kwargs.get("alpha", 1)) * (-1.0 if operation(func)[0].startswith("sub") else 1.0)
         return self.carry(Addition(factor), a.clone(), b.clone())
 
@@ -212,6 +224,11 @@ class RelevanceRules:
     def _need_constants(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if sum(t.requires_grad for t in tensors_in(args, kwargs)) != 1:
             raise self._declined(func, "its weights depend on the image")
+
+    def _need_rows(self, func: Any, *inputs: Tensor) -> None:
+        rows = len(self.ledger.absorbed)
+        if any(x.dim() == 0 or x.shape[0] == 0 or x.shape[0] % rows for x in inputs):
+            raise self._declined(func, "images are not on its first axis")
 
     def _declined(self, func: Any, why: str) -> UnsupportedOperation:
         return UnsupportedOperation(operation(func)[0], site(), self.explainer, why)
