@@ -20,6 +20,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 Theme = Literal["light", "neutral"]
 """Colours of text and lines; `neutral` is readable on white and on black when the background is clear."""
@@ -92,7 +93,7 @@ def similarity_curves(
             axis.set_ylim(min(-0.1, lowest - 0.03), 1.05)
             axis.set_xlabel("")
             axis.set_ylabel(f"{measure} with the trained model's map")
-            axis.legend(fontsize=7, loc="best", framealpha=0.6)
+            axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False)
         return figure
 
 
@@ -175,7 +176,26 @@ def to_bytes(figure: Figure, form: Literal["png", "svg"], *, dpi: int = 110, sol
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {"Date": None} if form == "svg" else {"Software": None}
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "sanity-bench"}):
-        figure.savefig(buffer, format=form, dpi=dpi, transparent=not solid, metadata=metadata)
+        figure.savefig(
+            buffer, format=form, dpi=dpi, transparent=not solid, metadata=metadata, bbox_inches="tight", pad_inches=0.1
+        )
+    return buffer.getvalue()
+
+
+def on_white(png: bytes) -> bytes:
+    """The same PNG with a white background, for a file that is looked at outside the page."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        clear = picture.convert("RGBA")
+        Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def fewer_colours(png: bytes) -> bytes:
+    """The same PNG with a palette of 256 colours: a third of the size, for pictures embedded in the page."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGBA").quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -93,8 +93,9 @@ class _Gallery:
 
     def add_pixels(self, name: str, title: str, caption: str, draw: Callable[[plots.Theme], Figure]) -> Shown:
         """Keep a figure of pixels: PNG as a file, and one PNG that suits light and dark pages."""
-        self._file(name, plots.to_bytes(draw("light"), "png", dpi=150))
-        address = _address("image/png", plots.to_bytes(draw("neutral"), "png", dpi=110, solid=False))
+        clear = plots.to_bytes(draw("neutral"), "png", dpi=120, solid=False)
+        self._file(name, plots.on_white(clear))
+        address = _address("image/png", plots.fewer_colours(clear))
         return Shown(title, caption, address, address)
 
     def _file(self, name: str, data: bytes) -> None:
