@@ -25,7 +25,7 @@ def segmented(images: Tensor, method: str, count: int) -> list[Tensor]:
     Args:
         images: (N, C, H, W) in [0, 1].
         method: `slic`, `felzenszwalb` (the scale that comes nearest to the count) or `grid` (equal rectangles).
-        count: how many are asked for; the segmentation of scikit-image gives a few more or less.
+        count: how many are asked for; scikit-image gives a few more or less, with `slic` never fewer than half.
 
     Raises:
         UsageError: another method, or fewer than two.
@@ -103,13 +103,17 @@ def _grid(height: int, width: int, count: int) -> Tensor:
 
 
 def _slic(array: np.ndarray, colour: bool, count: int) -> np.ndarray:
+    """SLIC, more compact where the image is so rough that pieces are lost; at last a grid."""
     from skimage.segmentation import slic
 
-    compactness = COLOUR_COMPACTNESS if colour else GRAY_COMPACTNESS
-    found: np.ndarray = slic(
-        array, n_segments=count, compactness=compactness, start_label=0, channel_axis=-1 if colour else None
-    )
-    return found.astype(np.int64)
+    for factor in (1.0, 3.0, 10.0):
+        compactness = factor * (COLOUR_COMPACTNESS if colour else GRAY_COMPACTNESS)
+        found: np.ndarray = slic(
+            array, n_segments=count, compactness=compactness, start_label=0, channel_axis=-1 if colour else None
+        )
+        if len(np.unique(found)) >= count / 2:
+            return found.astype(np.int64)
+    return _grid(array.shape[0], array.shape[1], count).numpy()
 
 
 def _felzenszwalb(array: np.ndarray, colour: bool, count: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from .perturbed import logits_of_copies, masked
 from .superpixels import background, segmented, spread
 
 TOLERANCE = 1e-3
+RIDGE = 1e-3
 
 
 def lime(
@@ -35,7 +36,6 @@ def lime(
     segmentation: str = "slic",
     baseline: str = "neighbours",
     width: float = 0.25,
-    ridge: float = 0.1,
 ) -> Tensor:
     """Weight of each super-pixel in a local ridge regression of the target logit, laid on its pixels, (N, 1, H, W), logits.
 
@@ -45,14 +45,14 @@ def lime(
         segmentation: `slic`, `felzenszwalb` or `grid`.
         baseline: what absent super-pixels show, see `superpixels.background`.
         width: of the exponential kernel on the cosine distance to the whole image, > 0.
-        ridge: penalty on the squared weights, >= 0; the intercept is free.
+
+    The penalty on the squared weights is 0.1 for 100 samples and grows with them, which is the authors' 1 for 1,000; the
+    intercept is free.
 
     Source: Ribeiro et al. 2016, section 3.4 and Algorithm 1; Nuzzo 2020, eq. 4.36.
     """
-    if samples < 2 or width <= 0 or ridge < 0:
-        raise UsageError(
-            f"lime: samples is {samples}, width {width:g}, ridge {ridge:g}; samples >= 2, width > 0, ridge >= 0 are needed"
-        )
+    if samples < 2 or width <= 0:
+        raise UsageError(f"lime: samples is {samples} and width {width:g}; samples >= 2 and width > 0 are needed")
     module = network(subject)
     maps = []
     for image, target, labels in zip(images, targets, segmented(images, segmentation, segments), strict=True):
@@ -64,7 +64,7 @@ def lime(
         values = coalition_logits(module, image, behind, labels, present)[:, target].double()
         share = present.double().mean(1)
         nearness = torch.exp(-0.5 * ((1 - share.sqrt()) / width).square())
-        maps.append(spread(weighted_ridge(present.double(), values, nearness, ridge), labels))
+        maps.append(spread(weighted_ridge(present.double(), values, nearness, RIDGE * samples), labels))
     return torch.stack(maps)
 
 

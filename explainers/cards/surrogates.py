@@ -11,9 +11,9 @@ CARDS: tuple[Info, ...] = (
         "lime", "Weights of super-pixels in a ridge regression of the logit on random coalitions of them, nearer coalitions "
         "counting more. Absent super-pixels take the mean colour of those that touch them.",
         "Ribeiro et al. 2016, section 3.4; Nuzzo 2020, eq. 4.36",
-        "phi = argmin sum_s pi_s (f(z_s) - b - phi z_s)^2 + ridge |phi|^2", "super-pixels are the parts that matter",
+        "phi = argmin sum_s pi_s (f(z_s) - b - phi z_s)^2 + 0.001 S |phi|^2", "super-pixels are the parts that matter",
         "passes, being blind to the inside of the network (Nuzzo 2020, after Sixt 2020)", "surrogates:lime", "surrogate",
-        stochastic=True, cost=34, rows=64, params={**_PARTS, "width": 0.25, "ridge": 0.1},
+        stochastic=True, cost=34, rows=64, params={**_PARTS, "width": 0.25},
     ),
     Info(
         "kernel-shap", "Shapley values of super-pixels by weighted regression over coalitions drawn in complementary pairs, "

@@ -216,7 +216,10 @@ def _max_pool(name: str, given: dict[str, Any], func: Any) -> Tensor:
     mean, variance = given["input"].chunk(2)
     if padding != (0, 0):
         border = (padding[1], padding[1], padding[0], padding[0])
-        mean, variance = F.pad(mean, border, value=float(mean.amin()) - 1e6), F.pad(variance, border)
+        far = (
+            float(mean.amin() - 10 * variance.amax().sqrt()) - 1
+        )  # never the largest, and near enough to lose no digits
+        mean, variance = F.pad(mean, border, value=far), F.pad(variance, border)
     parts = [
         (mean[..., y:, x:], variance[..., y:, x:]) for y in range(size[0]) for x in range(size[1])
     ]  # fmt: skip
