@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .copying import private
 from .data import ImageSet
 from .naming import UsageError
 from .seeds import generator
@@ -32,10 +32,13 @@ class Pipeline(nn.Module):
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """What the model takes, from images (N, C, H, W) in [0, 1]."""
+        return images if self.identity else (images - self.mean) / self.std
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in [0, 1]; log-probabilities where the model gives probabilities."""
-        x = images if self.identity else (images - self.mean) / self.std
-        y: Tensor = self.model(x)
+        y: Tensor = self.model(self.normalised(images))
         return torch.log(y.clamp_min(1e-30)) if self.output == "probability" else y
 
 
@@ -53,6 +56,7 @@ class Subject:
         dtype: floating type in which explainers run.
         evidence: on planted data (images, targets) -> masks (N, 1, H, W) of the evidence, else None.
         spec: JSON-able description of where it comes from.
+        wiring: what was found out about the architecture, shared by all subjects of the same one.
 
     Example:
         >>> import models
@@ -72,6 +76,7 @@ class Subject:
     dtype: torch.dtype = torch.float32
     evidence: Callable[[Tensor, Tensor], Tensor] | None = None
     spec: dict[str, Any] = field(default_factory=dict)
+    wiring: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -84,15 +89,20 @@ class Subject:
         """Normalisation and model as one module on images in [0, 1]."""
         return Pipeline(self.model, self.mean, self.std, self.output).to(next(self.model.parameters()).device)
 
-    @cached_property
+    @property
     def num_classes(self) -> int:
         """Number of logits."""
-        return int(self.predict_logits(self.data.load([0])).shape[1])
+        if "classes" not in self.wiring:
+            self.wiring["classes"] = int(self.predict_logits(self.data.load([0])).shape[1])
+        return int(self.wiring["classes"])
 
-    @cached_property
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """Conv/Linear layers with the batch norm that directly follows, output layer first, as executed."""
-        return trace_stages(self.model, self.module, self.data.load([0]).to(self.device))
+        if "stages" not in self.wiring:
+            self.wiring["stages"] = trace_stages(self.model, self.module, self.data.load([0]).to(self.device))
+        found: tuple[Stage, ...] = self.wiring["stages"]
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -130,11 +140,20 @@ class Subject:
 
     def with_model(self, model: nn.Module) -> Subject:
         """The same subject around another network of the same interface."""
+        return replace(self, model=model, wiring={})
+
+    def with_weights(self, model: nn.Module) -> Subject:
+        """The same subject around the same architecture with other weights: what is known of its wiring stays known."""
         return replace(self, model=model)
 
     def private_copy(self) -> Subject:
         """The same subject around a deep copy of the network, free to be changed."""
-        return self.with_model(copy.deepcopy(self.model))
+        return self.with_weights(private(self.model))
+
+    @cached_property
+    def memory(self) -> dict[str, Any]:
+        """What was computed with these weights and holds as long as they stay."""
+        return {}
 
     @cached_property
     def weights_digest(self) -> str:

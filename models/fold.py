@@ -7,7 +7,6 @@ network does not allow some of them, those stay and the others are folded.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,9 +17,11 @@ from torch.nn.utils import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 
 from .base import Subject
+from .copying import private
 from .stages import BATCH_NORMS, LAYERS
 
 Pair = tuple[str, str]
+Plan = tuple[tuple[str, str, bool], ...]
 
 
 def folded(subject: Subject, dtype: torch.dtype = torch.float32) -> Subject:
@@ -39,20 +40,35 @@ def folded(subject: Subject, dtype: torch.dtype = torch.float32) -> Subject:
         >>> {type(module).__name__ for name, module in folded(subject).model.named_modules() if "norm" in name}
         {'Identity'}
     """
-    with torch.no_grad():
-        model = copy.deepcopy(subject.model)
+    plan = fold_plan(subject)
+    model = private(subject.model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model = model.to(dtype)
-    probe = subject.data.load(range(min(2, len(subject.data)))).to(subject.device)
     with torch.no_grad():
-        expected, pairs = _foldable(subject, model, probe, dtype)
+        for layer, norm, remove in plan:
+            _fold(model, layer, norm, remove=remove)
+    return subject.with_weights(model)
 
-        def same(candidate: nn.Module) -> bool:
-            return _same(expected, candidate, subject, probe, dtype)
 
-        model = _fold_all(model, pairs, same)
-    return subject.with_model(model)
+def fold_plan(subject: Subject) -> Plan:
+    """Which batch norms are folded into which layers, checked on images once per architecture.
+
+    Subjects made by `with_weights` inherit it: whether a batch norm can be folded is a matter of how the network is
+    wired, not of its weights.
+    """
+    if subject.wiring.get("folds") is None:
+        probe = subject.data.load(range(min(2, len(subject.data)))).to(subject.device)
+        with torch.no_grad():
+            model = private(subject.model).float()
+            expected, pairs = _foldable(subject, model, probe, torch.float32)
+
+            def same(candidate: nn.Module) -> bool:
+                return _same(expected, candidate, subject, probe, torch.float32)
+
+            subject.wiring["folds"] = _plan(model, pairs, same)
+    plan: Plan = subject.wiring["folds"]
+    return plan
 
 
 class _Readers(TorchFunctionMode):
@@ -121,21 +137,21 @@ def _plain(model: nn.Module, layer: str, norm: str) -> bool:
     return fixed and not any(hooks) and not grouped and not hasattr(first, "parametrizations")
 
 
-def _fold_all(model: nn.Module, pairs: Sequence[Pair], same: Callable[[nn.Module], bool]) -> nn.Module:
-    """The model with all pairs folded; where that changes the function, with those that can be, one after the other."""
-    if not pairs:
-        return model
-    candidate = copy.deepcopy(model)
+def _plan(model: nn.Module, pairs: Sequence[Pair], same: Callable[[nn.Module], bool]) -> Plan:
+    """All pairs; where folding them changes the function, those that can be, one after the other."""
+    candidate = private(model)
     for layer, norm in pairs:
         _fold(candidate, layer, norm, remove=True)
     if same(candidate):
-        return candidate
+        return tuple((layer, norm, True) for layer, norm in pairs)
+    plan = []
     for layer, norm in pairs:
-        candidate = copy.deepcopy(model)
+        candidate = private(model)
         _fold(candidate, layer, norm, remove=False)
         if same(candidate):
             model = candidate
-    return model
+            plan.append((layer, norm, False))
+    return tuple(plan)
 
 
 def _fold(model: nn.Module, path: str, norm_path: str, *, remove: bool) -> None:

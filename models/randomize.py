@@ -6,7 +6,6 @@ same weights in every protocol, and no draw depends on the explainer or on the o
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 
@@ -14,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from .base import Subject
+from .copying import private
 from .naming import UsageError, near
 from .seeds import generator
 from .stages import Stage
 
 INITS = ("he", "default", "truncated-normal", "permute")
 BATCH_NORMS = ("recalibrate", "keep", "reset")
-CALIBRATION_IMAGES = 128
+CALIBRATION_IMAGES = 64
 
 
 def randomized(
@@ -49,16 +49,16 @@ def randomized(
     for value, allowed, what in ((init, INITS, "init"), (batchnorm, BATCH_NORMS, "batchnorm")):
         if value not in allowed:
             raise UsageError(f"{what} is {value!r}; allowed are {', '.join(allowed)}{near(value, allowed)}")
-    model = copy.deepcopy(subject.model)
+    model = private(subject.model)
     norms = []
     with torch.no_grad():
         for stage in stages:
             _redraw(model.get_submodule(stage.name), generator(base, "weights", subject.name, stage.name, seed), init)
             if stage.norm:
                 norms.append(_reset_norm(model.get_submodule(stage.norm), batchnorm))
-        result = subject.with_model(model)
+        result = subject.with_weights(model)
         if norms and batchnorm == "recalibrate":
-            _recalibrate(result, norms)
+            _recalibrate(subject, result, norms, stages)
     return result
 
 
@@ -117,14 +117,48 @@ def _reset_norm(norm: nn.Module, batchnorm: str) -> nn.modules.batchnorm._BatchN
     return norm
 
 
-def _recalibrate(subject: Subject, norms: Sequence[nn.modules.batchnorm._BatchNorm]) -> None:
+def _recalibrate(
+    trained: Subject, drawn: Subject, norms: Sequence[nn.modules.batchnorm._BatchNorm], stages: Sequence[Stage]
+) -> None:
     """Set the running statistics of these norms to those of the reference images, from the input upward in one pass."""
     before = [(norm.momentum, norm.training) for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
-    count = min(CALIBRATION_IMAGES, len(subject.reference))
-    subject.module(subject.reference.load(range(count)).to(subject.device))
+    if type(drawn.model).forward is nn.Sequential.forward:
+        _run_touched(trained, drawn, {stage.name for stage in stages}, norms)
+    else:
+        drawn.module(_reference(trained))
     for norm, (momentum, training) in zip(norms, before, strict=True):
         norm.momentum = momentum
         norm.train(training)
+
+
+def _run_touched(trained: Subject, drawn: Subject, layers: set[str], norms: Sequence[nn.Module]) -> None:
+    """Run a sequential network from its first changed layer, whose input the trained one has, to its last norm."""
+    inputs = _inputs(trained)
+    children = list(drawn.model.named_children())
+    touched = [at for at, (name, _) in enumerate(children) if any(layer.split(".")[0] == name for layer in layers)]
+    last = max(at for at, (_, child) in enumerate(children) if any(module in set(norms) for module in child.modules()))
+    x = inputs[children[touched[0]][0]]
+    for _, child in children[touched[0] : last + 1]:
+        x = child(x.clone())
+
+
+def _inputs(trained: Subject) -> dict[str, Tensor]:
+    """What each stage's part of a trained sequential network reads on the reference images, computed once."""
+    if "inputs" not in trained.memory:
+        wanted = {stage.name.split(".")[0] for stage in trained.stages}
+        found: dict[str, Tensor] = {}
+        x = trained.module.normalised(_reference(trained))
+        for name, child in trained.model.named_children():
+            if name in wanted:
+                found[name] = x.clone()
+            x = child(x)
+        trained.memory["inputs"] = found
+    inputs: dict[str, Tensor] = trained.memory["inputs"]
+    return inputs
+
+
+def _reference(subject: Subject) -> Tensor:
+    return subject.reference.load(range(min(CALIBRATION_IMAGES, len(subject.reference)))).to(subject.device)

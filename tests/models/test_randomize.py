@@ -5,7 +5,8 @@ import torch
 
 import models
 from models.naming import UsageError
-from models.randomize import cascade, independent, randomized
+from models.networks.vgg import Vgg
+from models.randomize import CALIBRATION_IMAGES, cascade, independent, randomized
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +58,12 @@ def test_recalibrated_statistics_are_those_of_the_reference_images(subject):
     other = randomized(subject, subject.stages, base=0, seed=0)
     inputs = {}
     handle = other.model.norm12.register_forward_pre_hook(lambda m, i: inputs.update(x=i[0]))
-    other.predict_logits(subject.reference.load(range(128)))
+    other.predict_logits(subject.reference.load(range(CALIBRATION_IMAGES)))
     handle.remove()
     mean, var = inputs["x"].mean(0), inputs["x"].var(0)
-    # While they are estimated the norms below divide by n, afterwards by n - 1: one part in 128, per norm.
-    assert float(((other.model.norm12.running_mean - mean) / var.sqrt()).abs().max()) < 0.03
-    assert float((other.model.norm12.running_var / var - 1).abs().max()) < 0.03
+    # While they are estimated the norms below divide by n, afterwards by n - 1: one part in 64, per norm.
+    assert float(((other.model.norm12.running_mean - mean) / var.sqrt()).abs().max()) < 0.05
+    assert float((other.model.norm12.running_var / var - 1).abs().max()) < 0.05
     assert not other.model.norm12.training and other.model.norm12.momentum == subject.model.norm12.momentum
 
 
@@ -101,3 +102,21 @@ def test_batch_norm_options(subject):
 def test_unknown_options_name_the_nearest(subject, option):
     with pytest.raises(UsageError, match="did you mean"):
         randomized(subject, subject.stages[:1], base=0, seed=0, **option)
+
+
+class OwnForward(Vgg):
+    """The same network with a forward pass of its own, which cannot be entered half way."""
+
+    def forward(self, input):
+        return super().forward(input)
+
+
+@pytest.mark.parametrize("place", [slice(0, 1), slice(0, 5), slice(0, 13), slice(2, 3), slice(7, 8), slice(12, 13)])
+def test_entering_a_sequential_network_half_way_changes_nothing(subject, place):
+    whole = OwnForward()
+    whole.load_state_dict(subject.model.state_dict())
+    slow = subject.with_model(whole.eval())
+    quick, full = (weights(randomized(s, s.stages[place], base=0, seed=0)) for s in (subject, slow))
+    assert quick.keys() == full.keys()
+    for key, value in quick.items():
+        torch.testing.assert_close(value, full[key], msg=key)
