@@ -54,6 +54,7 @@ class LrpOptions:
         chosen("lrp", "rule", self.rule, ("alpha-beta", "epsilon"))
         chosen("lrp", "denominator", self.denominator, ("common", "split"))
         chosen("lrp", "first", self.first, ("rule", "z-box"))
+        chosen("lrp", "seed", self.relevance_seed, ("abs", "logit"))
         if self.rule == "alpha-beta" and (abs(self.alpha - self.beta - 1) > 1e-9 or self.alpha < 1):
             raise UsageError(
                 f"lrp: alpha is {self.alpha:g} and beta {self.beta:g}; alpha - beta = 1 and alpha >= 1 are needed"
@@ -138,7 +139,8 @@ def rap(
     Source: Nam et al. 2020 and its published code.
     """
     chosen("rap", "neg_rule", neg_rule, ("A", "B"))
-    way = Way("rap", RelativeAttributing(neg_rule), relevance_seed, boxed=True, double=True)
+    chosen("rap", "seed", relevance_seed, ("abs", "logit"))
+    way = Way("rap", RelativeAttributing(neg_rule), relevance_seed, boxed=True)
     return propagated(subject, images, targets, way)
 
 
@@ -167,7 +169,6 @@ def propagated(subject: Subject, images: Tensor, targets: Tensor, way: Way) -> P
     Raises:
         ExplainerError: the z-box rule is asked for and no linear operation reads the image.
     """
-    chosen(way.explainer, "seed", way.start, ("abs", "logit", "one"))
     module = network(subject, torch.float64 if way.double else None)
     parts = [_propagated(module, x, t, way) for x, t in chunks(images, targets)]
     residual = torch.cat([residual for _, residual in parts])

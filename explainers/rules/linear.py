@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ALL, POSITIVE, NEGATIVE = "all", "positive", "negative"
+LARGE = 2**20
 
 
 class LinearOperation(Protocol):
@@ -104,13 +105,26 @@ class Dense:
     spatial: bool = False
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
-        return inputs[0] @ _part(self.weight, part).T
+        if part == ALL or self.weight.numel() < LARGE:
+            return inputs[0] @ _part(self.weight, part).T
+        return torch.cat([inputs[0] @ _part(rows, part).T for rows in self._blocks()], -1)
 
     def bias(self, like: Tensor) -> Tensor | None:
         return self.offset
 
     def back(self, above: Tensor, inputs: tuple[Tensor, ...], part: str) -> tuple[Tensor, ...]:
-        return (above @ _part(self.weight, part),)
+        if part == ALL or self.weight.numel() < LARGE:
+            return (above @ _part(self.weight, part),)
+        blocks = self._blocks()
+        pieces = above.split([len(rows) for rows in blocks], -1)
+        total = pieces[0] @ _part(blocks[0], part)
+        for piece, rows in zip(pieces[1:], blocks[1:], strict=True):
+            total += piece @ _part(rows, part)
+        return (total,)
+
+    def _blocks(self) -> tuple[Tensor, ...]:
+        """Rows of a large weight by the megabyte: the parts of one fit a processor's cache."""
+        return self.weight.split(max(1, LARGE // self.weight.shape[1]))
 
     def outer(self, x: Tensor, factor: Tensor) -> Tensor:
         """Sum over rows of factor_k times x, shaped as the weight."""

@@ -54,12 +54,16 @@ class AlphaBeta:
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
         positive, negative = saved
-        has_p, has_n = _some(positive), _some(-negative)
-        if not bool((has_p | has_n).all()):
+        has_p = _some(positive)
+        everywhere = bool(has_p.all())
+        if self.beta == 0 and everywhere:
+            return weighted(op, inputs, above / positive, None)
+        has_n = _some(-negative)
+        if not everywhere and not bool((has_p | has_n).all()):
             ledger.book(above.masked_fill(has_p | has_n, 0))
         s_p = _quotient(torch.where(has_n, above * self.alpha, above), positive, has_p)
         s_n = _quotient(torch.where(has_p, above * -self.beta, above), negative, has_n)
-        return weighted(op, inputs, s_p, s_n if self.beta != 0 or bool(s_n.any()) else None)
+        return weighted(op, inputs, s_p, s_n)
 
 
 class SplitAlphaBeta:
@@ -108,15 +112,16 @@ class Epsilon:
 
     def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
         """Output of the operation, and its stabilised denominators."""
-        z = _biased(op, op.apply(inputs, ALL))
+        products = op.apply(inputs, ALL)
+        z = _biased(op, products)
         scale = z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.dim() - 1))
-        return z, (z + self.epsilon * scale * torch.where(z >= 0, 1.0, -1.0).to(z.dtype),)
+        return z, (torch.where(z >= 0, z + self.epsilon * scale, z - self.epsilon * scale), products.clone())
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
         s = _quotient(above, saved[0], saved[0] != 0)
         result = tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
-        ledger.book(above - s * op.apply(inputs, ALL))
+        ledger.book(above - s * saved[1])
         return result
 
 
@@ -237,10 +242,11 @@ class RelativeAttributing:
 
 def contributions(op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensor]:
     """Sums of the positive and of the negative products x_j w_jk of every output, without bias."""
-    up = tuple(x.clamp(min=0) for x in inputs)
+    signed = _signed(inputs)
+    up = tuple(x.clamp(min=0) for x in inputs) if signed else inputs
     positive = op.apply(up, POSITIVE)
     negative = op.apply(up, NEGATIVE) if op.negative else torch.zeros_like(positive)
-    if _signed(inputs):
+    if signed:
         down = tuple(x.clamp(max=0) for x in inputs)
         negative = negative + op.apply(down, POSITIVE)
         if op.negative:
@@ -250,22 +256,21 @@ def contributions(op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensor]
 
 def weighted(op: LinearOperation, inputs: Tensors, by_positive: Tensor | None, by_negative: Tensor | None) -> Tensors:
     """sum_k (x_j w_jk)+ by_positive_k + (x_j w_jk)- by_negative_k for every input."""
-    result = _half(op, inputs, by_positive, by_negative, {"min": 0})
     if not _signed(inputs):
-        return result
-    return tuple(a + b for a, b in zip(result, _half(op, inputs, by_negative, by_positive, {"max": 0}), strict=True))
+        return _half(op, inputs, by_positive, by_negative)
+    up, down = (tuple(x.clamp(**side) for x in inputs) for side in ({"min": 0}, {"max": 0}))
+    upper, lower = _half(op, up, by_positive, by_negative), _half(op, down, by_negative, by_positive)
+    return tuple(a + b for a, b in zip(upper, lower, strict=True))
 
 
-def _half(
-    op: LinearOperation, inputs: Tensors, plus: Tensor | None, minus: Tensor | None, side: dict[str, int]
-) -> Tensors:
-    """x+ or x- (`side`) times (W+)^T plus + (W-)^T minus."""
+def _half(op: LinearOperation, inputs: Tensors, plus: Tensor | None, minus: Tensor | None) -> Tensors:
+    """x times (W+)^T plus + (W-)^T minus."""
     parts = [] if plus is None else [op.back(plus, inputs, POSITIVE)]
     if minus is not None and op.negative:
         parts.append(op.back(minus, inputs, NEGATIVE))
     if not parts:
         return tuple(torch.zeros_like(x) for x in inputs)
-    return tuple(x.clamp(**side) * sum(part[place] for part in parts) for place, x in enumerate(inputs))
+    return tuple(x * sum(part[place] for part in parts) for place, x in enumerate(inputs))
 
 
 def _shifted(parts: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
@@ -285,7 +290,7 @@ def _biased(op: LinearOperation, total: Tensor) -> Tensor:
 
 
 def _signed(inputs: Tensors) -> bool:
-    return any(bool((x < 0).any()) for x in inputs)
+    return any(x.numel() > 0 and float(x.min()) < 0 for x in inputs)
 
 
 def _some(amount: Tensor) -> Tensor:
@@ -294,4 +299,4 @@ def _some(amount: Tensor) -> Tensor:
 
 
 def _quotient(above: Tensor, by: Tensor, where: Tensor) -> Tensor:
-    return torch.where(where, above / torch.where(where, by, 1), 0)
+    return torch.where(where, above / by, 0)

@@ -197,15 +197,12 @@ class RelevanceRules:
         divisor = args[1] if len(args) > 1 else kwargs.get("other")
         if len(operands) != 1 or (operation(func)[0] in ("div", "truediv") and divisor is operands[0]):
             raise self._declined(func, "it is not affine in the image")
-        result = self._passed(operands[0], func, args, kwargs)
-        self._map_box(result, func, args, kwargs)
-        return result
+        ends = self._ends(func, args, kwargs)
+        return self._with_box(self._passed(operands[0], func, args, kwargs), ends)
 
     def _unchanged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        result = self._passed(args[0] if args else kwargs["input"], func, args, kwargs)
-        if operation(func)[0] != "relu":
-            self._map_box(result, func, args, kwargs)
-        return result
+        ends = self._ends(func, args, kwargs) if operation(func)[0] != "relu" else None
+        return self._with_box(self._passed(args[0] if args else kwargs["input"], func, args, kwargs), ends)
 
     def _clamp(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         if not is_relu(operation(func)[0], args, kwargs):
@@ -213,9 +210,8 @@ class RelevanceRules:
         return self._passed(args[0] if args else kwargs["input"], func, args, kwargs)
 
     def _arranged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = func(*args, **kwargs)
-        self._map_box(result, func, args, kwargs)
-        return result
+        ends = self._ends(func, args, kwargs)
+        return self._with_box(func(*args, **kwargs), ends)
 
     def _passed(self, x: Tensor, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         result: Tensor = Passed.apply(x, lambda: func(*args, **kwargs))  # type: ignore[no-untyped-call]
@@ -240,19 +236,24 @@ class RelevanceRules:
     def _keep_box(self, x: Tensor, low: Tensor, high: Tensor) -> None:
         self._boxes[id(x)] = (x, x._version, low, high)
 
-    def _map_box(self, result: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Bounds of the result where every operand that depends on the image has bounds."""
+    def _ends(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any] | None:
+        """Results at both bounds, where every operand that depends on the image has bounds."""
         data = [t for t in tensors_in(args, kwargs) if t.requires_grad]
         if not self._boxes or any(self._box(t) is None for t in data):
-            return
+            return None
         with torch.no_grad():
-            ends = [
+            return [
                 func(*(self._end(v, e) for v in args), **{k: self._end(v, e) for k, v in kwargs.items()})
                 for e in (0, 1)
             ]
-        made = [[end] if isinstance(end, Tensor) else list(end) for end in (result, *ends)]
-        for value, a, b in zip(*made, strict=True):
-            self._keep_box(value, torch.minimum(a, b), torch.maximum(a, b))
+
+    def _with_box(self, result: Any, ends: list[Any] | None) -> Any:
+        """The result, or every tensor of it, with the bounds that its ends span."""
+        if ends is not None:
+            made = [[each] if isinstance(each, Tensor) else list(each) for each in (result, *ends)]
+            for value, a, b in zip(*made, strict=True):
+                self._keep_box(value, torch.minimum(a, b), torch.maximum(a, b))
+        return result
 
     def _end(self, value: Any, end: int) -> Any:
         if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
