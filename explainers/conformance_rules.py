@@ -184,18 +184,19 @@ def degenerate(case: Case) -> str:
 
 
 def repair(case: Case) -> str:
-    """The maps of a network of NaN do not look fine, unless the explainer does not read the network."""
+    """The maps of a network of NaN are recorded as such, unless the explainer does not read the network."""
     if case.explainer.info.group == "reference":
         return "a reference explainer, which is no explanation"
     try:
         names = _status(case.part(subject=_refilled(case, float("nan"))))
     except REFUSALS as error:
         return f"a network of NaN is refused ({type(error).__name__})"
-    if "ok" not in names:
+    hidden = [name for name in names if name not in ("non-finite", "failed")]
+    if not hidden:
         return f"a network of NaN gives {', '.join(dict.fromkeys(names))}"
     if torch.equal(case.part(subject=_refilled(case, 0.0)).attribution.float(), case.base):
         return "does not depend on the weights"
-    raise Broken(f"all weights are NaN and {names.count('ok')} maps look fine: something replaces what is not finite")
+    raise Broken(f"all weights are NaN and {len(hidden)} maps are {hidden[0]}: something replaces what is not finite")
 
 
 def class_declared(case: Case) -> str:
