@@ -12,7 +12,7 @@ from typing import Any
 
 from models.naming import UsageError, near
 
-from . import protocols, suites
+from . import memory, protocols, suites
 from .cell import digest
 from .devices import check_device
 from .protocols import Protocol
@@ -53,6 +53,8 @@ class Config:
         device: `auto`, `cpu`, `cuda`, or a comma list such as `cuda:0,cuda:1`.
         precision: numerics of the models, `float32`, `bfloat16` or `float64`.
         batch_size: images per pass, >= 1; None = chosen per explainer. Never part of a result's identity.
+        memory: what explanations may use, all workers of a device together, such as `2GB`; None = half of what is free.
+            Never part of a result's identity.
         jobs: worker processes, >= 1; None = one per core, or one per GPU.
         backend: joblib backend.
         scheduler: address of a scheduler for the backends that have one.
@@ -76,6 +78,7 @@ class Config:
     device: str = "auto"
     precision: str = "float32"
     batch_size: int | None = None
+    memory: str | None = None
     jobs: int | None = None
     backend: str = "loky"
     scheduler: str | None = None
@@ -231,6 +234,8 @@ def _check_names(config: Config) -> None:
             f"--scheduler {config.scheduler!r}: the backend {config.backend!r} has no scheduler; leave it out"
         )
     check_device(config.device)
+    if config.memory is not None:
+        memory.size(config.memory)
     if config.part is not None:
         match = re.fullmatch(r"(\d+)/(\d+)", config.part)
         if not match or not 1 <= int(match[1]) <= int(match[2]):

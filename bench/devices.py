@@ -13,6 +13,7 @@ from typing import IO
 from models.naming import UsageError
 
 _DEVICE = re.compile(r"cuda(:\d+)?")
+_SAYS_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _held: dict[str, IO[str]] = {}
 
 
@@ -119,18 +120,17 @@ def says_out_of_memory(kind: str, message: str) -> bool:
     if kind in ("OutOfMemoryError", "MemoryError"):
         return True
     text = message.lower()
-    return kind == "RuntimeError" and ("out of memory" in text or "can't allocate memory" in text)
+    return kind == "RuntimeError" and any(words in text for words in _SAYS_OUT_OF_MEMORY)
 
 
-def smaller_batch(batch_size: int | None, images: int) -> int | None:
-    """The batch size to try after memory ran out: half, and None when one image is already too much.
+def smaller_batch(rows: int) -> int | None:
+    """The number of images at once to try after memory ran out: half, and None when one is already too much.
 
     Example:
-        >>> smaller_batch(None, 16), smaller_batch(3, 16), smaller_batch(1, 16)
+        >>> smaller_batch(16), smaller_batch(3), smaller_batch(1)
         (8, 1, None)
     """
-    current = min(batch_size or images, images)
-    return current // 2 if current > 1 else None
+    return rows // 2 if rows > 1 else None
 
 
 def release() -> None:

@@ -49,6 +49,7 @@ class Progress:
         self.costs = costs
         self.before = self.done = frozenset(done).intersection(costs)
         self.failed: dict[str, str] = {}
+        self.notices: list[str] = []
         self.quiet = quiet
         self.console = console or Console(file=sys.stderr)
         self.started = time.monotonic()
@@ -81,6 +82,9 @@ class Progress:
 
     def listen(self, status: worker.Status) -> None:
         """Take the status of a finished shard."""
+        new = [notice for notice in status.notices if notice not in self.notices]
+        self.notices += new
+        self.note(new)
         for key, message in status.failed.items():
             if key not in self.failed and message not in self.failed.values() and not self.quiet:
                 self.console.print(f"failed: {message}", style="red", markup=False, highlight=False)

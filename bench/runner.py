@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from reports.store import Store
 
 from . import facts as gathering
+from . import memory, provenance, suites, worker
 from . import pool as pools
-from . import provenance, suites, worker
 from .cell import digest
 from .config import Config, cores, resolve
 from .plan import Plan, join
@@ -90,8 +90,8 @@ def run(**options: Any) -> Run:
 
     Args:
         options: as on the command line, with underscores: `suite`, `model`, `data`, `explainers`, `images`, `seeds`,
-            `protocol`, `profile`, `device`, `precision`, `batch_size`, `jobs`, `out`, `plugin`, `seed`, ...; `config` names
-            a TOML file with the same keys. `quiet` is true unless it is given.
+            `protocol`, `profile`, `device`, `precision`, `batch_size`, `memory`, `jobs`, `out`, `plugin`, `seed`, ...; `config`
+            names a TOML file with the same keys. `quiet` is true unless it is given.
 
     Returns:
         The run, with `.path`, `.frame()` and `.verdicts()`.
@@ -156,7 +156,8 @@ def execute(config: Config, console: Console | None = None) -> Run:
         done = store.done()
     missing = tuple(key for key in costs if key not in done)
     computed = len(costs.keys() & (done - prepared.done))
-    return Run(store.path, len(costs), computed, missing, progress.failed, prepared.notices)
+    notices = (*prepared.notices, *progress.notices)
+    return Run(store.path, len(costs), computed, missing, progress.failed, notices)
 
 
 def open_folder(prepared: Prepared) -> Store:
@@ -198,11 +199,14 @@ def context(prepared: Prepared, pool: pools.Pool, store: Store) -> worker.Contex
     config, facts = prepared.config, prepared.facts
     choices = dict(suites.get(config.suite[0]).choices)
     slots = -(-prepared.jobs // len(facts.devices))
+    # Once for the whole run, so that all its shards are computed alike; of a GPU only a worker can ask.
+    here = facts.devices == ("cpu",) or config.memory is not None
+    allowed = memory.share(config.memory, slots, None if config.memory else memory.free()) if here else None
     return worker.Context(
         store=str(store.path.resolve()), protocol=config.protocol, choices=choices, base=config.seed, devices=facts.devices,
         slots=slots, precision=config.precision, batch_size=config.batch_size,
         plugins=tuple(str(Path(name).resolve()) if name.endswith(".py") else name for name in config.plugin),
-        own_process=pool.own_processes, fail_fast=config.fail_fast,
+        own_process=pool.own_processes, fail_fast=config.fail_fast, memory=allowed,
     )  # fmt: skip
 
 

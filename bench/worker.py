@@ -23,9 +23,9 @@ from models.naming import UsageError
 from reports.files import RunFolderError, unwritable
 from reports.store import Store
 
-from . import devices, plugins, protocols, provenance
+from . import devices, memory, plugins, protocols, provenance
 from .checks.base import MODEL, CellResult
-from .plan import Shard, blocks
+from .plan import BLOCK, Shard, blocks
 
 if TYPE_CHECKING:
     from explainers import Explainer
@@ -54,6 +54,7 @@ class Context:
         plugins: files and modules to import first.
         own_process: the worker may set process-wide things (threads, signals).
         fail_fast: stop the shard at the first failed cell.
+        memory: bytes that one worker may use for explanations; None = half of what is free on its device.
     """
 
     store: str
@@ -67,6 +68,7 @@ class Context:
     plugins: tuple[str, ...]
     own_process: bool
     fail_fast: bool = False
+    memory: int | None = None
 
     def to_json(self) -> str:
         """The context as text."""
@@ -81,13 +83,14 @@ class Context:
 
 @dataclass
 class Status:
-    """What a shard hands back: how many cells are done, which failed and why (first line), what the user got wrong."""
+    """What a shard hands back: how many cells are done, which failed and why (first line), what the user got wrong, remarks."""
 
     shard: str
     done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     usage: str = ""
     seconds: float = 0.0
+    notices: list[str] = field(default_factory=list)
 
 
 def run_shard(context_text: str, shard_text: str) -> str:
@@ -114,6 +117,8 @@ def run_shard(context_text: str, shard_text: str) -> str:
 
 
 def _compute(context: Context, shard: Shard, status: Status) -> None:
+    from explainers.memory import Limit, limited
+
     store = Store.open(context.store)
     done = store.done()
     missing = {(cell["check"], cell["explainer"]): cell for cell in shard.cells if cell["key"] not in done}
@@ -124,12 +129,15 @@ def _compute(context: Context, shard: Shard, status: Status) -> None:
         subject = subject_of(shard.model, shard.data, device, context.precision)
         before = subject.checksum()
         _note(store, context, device, subject)
-        for result in _results(context, shard, subject, missing):
-            cell = missing.pop((result.check, result.explainer), None)
-            if cell is not None:
-                _keep(store, cell, result, status)
-            if context.fail_fast and status.failed:
-                return
+        allowed = context.memory or memory.default(device, context.slots)
+        with limited(Limit(allowed)) as limit:
+            shortage = memory.Shortage(store, shard.id, limit, status.notices)
+            for result in _results(context, shard, subject, missing, shortage):
+                cell = missing.pop((result.check, result.explainer), None)
+                if cell is not None:
+                    _keep(store, cell, result, status)
+                if context.fail_fast and status.failed:
+                    return
         if subject.checksum() != before:
             _subjects.clear()
             raise RuntimeError(f"an explainer changed the model {subject.name} and did not put it back")
@@ -145,9 +153,13 @@ def _compute(context: Context, shard: Shard, status: Status) -> None:
 
 
 def _results(
-    context: Context, shard: Shard, subject: Subject, missing: dict[tuple[str, str], dict[str, Any]]
+    context: Context,
+    shard: Shard,
+    subject: Subject,
+    missing: dict[tuple[str, str], dict[str, Any]],
+    shortage: memory.Shortage,
 ) -> Iterator[CellResult]:
-    """The results of a shard; when memory runs out, what is left is tried again with half the batch size."""
+    """The results of a shard; when memory runs out, what is left is tried again with half as many images at once."""
     from .checks import randomization
 
     protocol = protocols.get(context.protocol).with_(**context.choices)
@@ -167,26 +179,24 @@ def _results(
             results = randomization.run_block(
                 subject, found, list(shard.indices), shard.seed, pictures=pictures, **common
             )
-        smaller = devices.smaller_batch(batch_size, len(shard.indices))
-        again = False
+        smaller = shortage.next(subject, found, min(batch_size or BLOCK, len(shard.indices)))
+        short: dict[str, str] = {}
         try:
             for result in results:
-                if (
-                    smaller is not None
-                    and result.error is not None
-                    and devices.says_out_of_memory(**_said(result.error))
-                ):
-                    again = True
+                error = result.error
+                if smaller is not None and error is not None and devices.says_out_of_memory(**_said(error)):
+                    short[missing[result.check, result.explainer]["key"]] = str(error.get("message", ""))
                 else:
                     yield result
         except Exception as error:
             if smaller is None or not devices.out_of_memory(error):
                 raise
-            again = True
-        if not again:
+            short = {cell["key"]: str(error) for cell in missing.values()}
+        if not short or smaller is None:
             return
         devices.release()
-        batch_size = smaller
+        shortage.note(short, smaller, {cell["key"]: cell["explainer"] for cell in missing.values()})
+        batch_size = min(batch_size or smaller, smaller)
 
 
 def _said(error: dict[str, Any]) -> dict[str, str]:

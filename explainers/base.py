@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.base import Subject
 from models.naming import Spec
 
-from . import registry
+from . import memory, registry
 from .info import Info
 
 STATUSES = ("ok", "degenerate-zero", "degenerate-constant", "non-finite", "failed")
@@ -84,6 +84,12 @@ class Explainer:
         """JSON-able specification with all parameters and versions, for keys of cells."""
         return _plain(self.resolved)
 
+    @property
+    def cards(self) -> tuple[Info, ...]:
+        """Its card and those of the explainers inside it."""
+        inner = self.resolved.inner
+        return (self.info, *(registry.get(inner).cards if inner is not None else ()))
+
     def explain(
         self,
         subject: Subject | nn.Module,
@@ -115,10 +121,11 @@ class Explainer:
         subject = subject if isinstance(subject, Subject) else _wrapped(subject, images)
         images, targets = _checked_input(subject, images, targets)
         size = batch_size or len(images)
-        parts = [
-            self._explain_batch(subject, images[start : start + size], targets[start : start + size], seed)
-            for start in range(0, len(images), size)
-        ]
+        parts = []
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            with memory.explaining(subject, batch, self.cards, split=size < len(images)):
+                parts.append(self._explain_batch(subject, batch, targets[start : start + size], seed))
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def raw(self, subject: Subject, images: Tensor, targets: Tensor, seed: int) -> Tensor | Partial | Explanation:

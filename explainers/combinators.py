@@ -15,6 +15,7 @@ from models.seeds import generator
 
 from .base import Explainer, Explanation, Partial
 from .controls import image_key
+from .memory import scarce
 from .passes import chunks, fingerprint, remembered, rows_for
 
 
@@ -104,7 +105,9 @@ def _chunk_moments(
 
 
 def noisy_copy(images: Tensor, seed: int, sample: int, sigma: float) -> Tensor:
-    """`noisy`, remembered within `shared_passes` (the same noise serves every network)."""
+    """`noisy`, remembered within `shared_passes` (the same noise serves every network) where memory is plenty."""
+    if scarce():
+        return noisy(images, seed, sample, sigma)
     key = ("noisy", fingerprint(images), seed, sample, sigma)
     return remembered(key, (images,), lambda: noisy(images, seed, sample, sigma))
 

@@ -34,7 +34,8 @@ class Info:
         combinator: takes another explainer in parentheses; `inner` is the default one.
         params: parameters and their defaults.
         cost: forward-backward passes per image at the defaults.
-        rows: images held in memory at once per explained image.
+        rows: images held in memory at once per explained image, before they are taken in portions.
+        memory: of one such image, in forward-backward passes of one image in float32.
         version: raised when its numbers change.
         origin: where it came from: `built-in`, a file, a package.
     """
@@ -57,5 +58,6 @@ class Info:
     params: dict[str, Any] = field(default_factory=dict)
     cost: float = 1.0
     rows: int = 1
+    memory: float = 1.0
     version: int = 1
     origin: str = "built-in"

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from models.base import Subject
 from models.fold import folded
 
+from . import memory
+
 T = TypeVar("T")
-MOST_ROWS = 64
-PIXELS = 256 * 1024
 
 _MEMO: ContextVar[dict[Hashable, tuple[Any, ...]] | None] = ContextVar("shared_passes", default=None)
 
@@ -87,8 +87,8 @@ def gradient_of(module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
 
 
 def rows_for(images: Tensor) -> int:
-    """How many images of this size go through a network at once: what fits a processor's cache, at least one."""
-    return max(1, min(MOST_ROWS, PIXELS // (images.shape[-1] * images.shape[-2])))
+    """How many images of this size go through a network at once: what fits a processor's cache and the memory allowed."""
+    return memory.rows(images.shape[-2], images.shape[-1])
 
 
 def chunks(images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -49,6 +49,8 @@ OPTIONS = (
     Option("device", str, "auto (default), cpu, cuda, or a list such as cuda:0,cuda:1.", "DEVICE"),
     Option("precision", str, "float32 (default), bfloat16 or float64.", "TYPE"),
     Option("batch_size", int, "Images per pass; results do not depend on it. Default: chosen per explainer.", "N"),
+    Option("memory", str, "What explanations may use, all workers of a device together; results do not depend on it. Default: "
+           "half of what is free.", "SIZE"),
     Option("jobs", int, "Worker processes; results do not depend on it. Default: one per core, or one per GPU.", "N"),
     Option("backend", str, "loky (processes, default) or threading.", "NAME"),
     Option("part", str, "Run part I of N only, for several machines.", "I/N"),

@@ -20,12 +20,12 @@ CARDS: tuple[Info, ...] = (
         "Shrikumar et al. 2017, sections 3.2 to 3.5; Nuzzo 2020, eq. 4.21 to 4.30",
         "R = m (x - x0), m_{x,y} = (y - y0) / (x - x0) at every activation, chained", "a baseline that stands for absence",
         "passes with black and blurred baselines (Nuzzo 2020; Sixt 2020)", "deeplift:deeplift", "relevance",
-        requires="relevance", params={"rule": "rescale", "baseline": "black"}, cost=4, rows=2,
+        requires="relevance", params={"rule": "rescale", "baseline": "black"}, cost=4, rows=2, memory=2,
     ),
     Info(
         "deepshap", "Mean of DeepLIFT over a few reference images as baselines. " + _RULES + _GATE.replace(
             "f(x0)", "mean f(x0)"), "Lundberg and Lee 2017, section 4.2",
         "R = mean_r m(x, x_r) (x - x_r)", "reference images that stand for absence", "", "deeplift:deepshap", "relevance",
-        stochastic=True, requires="relevance", params={"rule": "rescale", "references": 4}, cost=16, rows=2,
+        stochastic=True, requires="relevance", params={"rule": "rescale", "references": 4}, cost=16, rows=2, memory=2,
     ),
 )  # fmt: skip

@@ -18,7 +18,7 @@ CARDS: tuple[Info, ...] = (
         "Bach et al. 2015, eq. 58 and 60; Nuzzo 2020, eq. 4.18 to 4.20",
         "R_j = sum_k (alpha (x_j w_jk)+ / sum_i (x_i w_ik)+ - beta (x_j w_jk)- / sum_i (x_i w_ik)-) R_k",
         "operations for which a rule exists", "a1b0, a2b1, a3b2 fail, beta >= 3 passes (Nuzzo 2020); a5b4 passes (Sixt 2020)",
-        "relevance:lrp", "relevance", requires="relevance", cost=3,
+        "relevance:lrp", "relevance", requires="relevance", cost=3, memory=5,
         params={
             "rule": "alpha-beta", "alpha": 2.0, "beta": 1.0, "epsilon": 0.01, "denominator": "common", "first": "rule",
             "seed": "abs",
@@ -32,7 +32,7 @@ CARDS: tuple[Info, ...] = (
         "R_j = sum_k x_j w_jk+ / sum_i (x_i w_ik+) R_k; first layer (x w - l w+ - h w-) / sum of the same",
         "operations for which a rule exists; a linear layer that reads the image",
         "fails: converges to a map that does not depend on the head (Sixt 2020)", "relevance:deep_taylor", "relevance",
-        signed=False, requires="relevance", cost=2.5,
+        signed=False, requires="relevance", cost=2.5, memory=2.5,
     ),
     Info(
         "excitation-backprop", "The probability that a pixel is reached when one walks down from the explained class, at "
@@ -42,7 +42,7 @@ CARDS: tuple[Info, ...] = (
         "Zhang et al. 2016, eq. 5 and section 3.4", "P_j = sum_k (x_j w_jk)+ / sum_i (x_i w_ik)+ P_k",
         "operations for which a rule exists; activations >= 0",
         "fails without the contrastive form: z+ without bias (Sixt 2020)", "relevance:excitation_backprop", "relevance",
-        requires="relevance", cost=2.5, params={"contrastive": False},
+        requires="relevance", cost=2.5, memory=2.5, params={"contrastive": False},
     ),
     Info(
         "rap", "Relative attributing propagation: at the classifier's layer relevance follows the absolute contributions; "
@@ -54,7 +54,7 @@ CARDS: tuple[Info, ...] = (
         "Nam et al. 2020 and its published code",
         "C_j = sum_k R_k ((x_j w_jk)+ / A_k + |(x_j w_jk)-| / (A_k + B_k)); R_j = C_j - (sum C - sum R) / #{C != 0}",
         "operations for which a rule exists; a linear layer that reads the image; activations >= 0",
-        "fails (Nuzzo 2020)", "relevance:rap", "relevance", requires="relevance", cost=4,
+        "fails (Nuzzo 2020)", "relevance:rap", "relevance", requires="relevance", cost=4, memory=2.5,
         params={"neg_rule": "B", "seed": "abs"},
     ),
     Info(
@@ -63,6 +63,6 @@ CARDS: tuple[Info, ...] = (
         "(all of them for the last layer), fitted on reference images. ReLU and maximum pooling keep their derivative.",
         "Kindermans et al. 2018, eq. 10 and section 4", "R_j = sum_k w_jk a_jk R_k, a_k = cov(x, y_k) / var(y_k) on y_k > 0",
         "a sequence of Conv, Linear, ReLU and MaxPool", "fails (Sixt 2020)", "patterns:pattern_attribution", "relevance",
-        requires="relevance", cost=13, params={"samples": 128, "seed": "abs"},
+        requires="relevance", cost=13, memory=1.5, params={"samples": 128, "seed": "abs"},
     ),
 )  # fmt: skip

@@ -61,7 +61,7 @@ def test_memory_that_ran_out_is_recognised():
 
 
 def test_the_batch_is_halved_down_to_one_image():
-    sizes, size = [], None
-    while (size := devices.smaller_batch(size, 16)) is not None:
+    sizes, size = [], 16
+    while (size := devices.smaller_batch(size)) is not None:
         sizes.append(size)
     assert sizes == [8, 4, 2, 1]
