@@ -190,7 +190,8 @@ class RuleMode(TorchFunctionMode):
         if isinstance(result, Tensor):
             return Refused.apply(result, error)  # type: ignore[no-untyped-call]
         if all(isinstance(item, Tensor) for item in result):
-            return tuple(Refused.apply(t, error) if t.requires_grad else t for t in result)  # type: ignore[no-untyped-call]
+            marked = [Refused.apply(t, error) if t.requires_grad else t for t in result]  # type: ignore[no-untyped-call]
+            return type(result)(marked)  # results with names keep them
         raise error
 
     def _follow(self, made: Tensor, tensor: Tensor) -> None:

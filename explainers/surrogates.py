@@ -64,7 +64,9 @@ def lime(
         values = coalition_logits(module, image, behind, labels, present)[:, target].double()
         share = present.double().mean(1)
         nearness = torch.exp(-0.5 * ((1 - share.sqrt()) / width).square())
-        maps.append(spread(weighted_ridge(present.double(), values, nearness, RIDGE * samples), labels))
+        # Measured from the whole image: where hiding changes nothing the coefficients are exactly 0, not rounding.
+        change = values - values[0]
+        maps.append(spread(weighted_ridge(present.double(), change, nearness, RIDGE * samples), labels))
     return torch.stack(maps)
 
 

@@ -13,6 +13,8 @@ BLOCK = 2
 """Cells along the side of a block (Dalal and Triggs, section 6.4)."""
 
 CLIP, EPSILON = 0.2, 1e-5
+LEVEL = 3e-5
+"""Slope below which a gradient counts as horizontal, radians; 0.002 degrees."""
 
 
 def cell_side(height: int, width: int) -> int:
@@ -61,6 +63,8 @@ def _histograms(down: Tensor, right: Tensor, cell: int) -> Tensor:
     """Gradient magnitude per cell and orientation, (N, R * C * 9), over the pixels of a cell."""
     count, height, width = down.shape
     columns = width // cell
+    # A gradient that is horizontal but for rounding lies on the edge of two bins (enlarged maps are full of them).
+    down = down.masked_fill(down.abs() < LEVEL * right.abs(), 0.0)
     bins = torch.atan2(down, right).mul_(ORIENTATIONS / torch.pi).floor_()
     # Opposite gradients share a bin: -9 ... -1 are 0 ... 8 again, and 9 (a gradient straight to the left) is 0.
     bins.add_(bins < 0, alpha=ORIENTATIONS).add_(bins == ORIENTATIONS, alpha=-ORIENTATIONS)

@@ -83,6 +83,8 @@ def test_all_measures_agree_with_independent_implementations(kind: str, shape: t
         }
         for name in MEASURES:
             assert found.statuses[name][i] == "ok"
+            if name == "hog" and kind == "tied":  # ties but for the last bit: scikit-image's bins hang on that bit
+                continue
             assert found.values[name][i] == pytest.approx(expected[name], abs=1e-5), name
 
 
@@ -363,3 +365,17 @@ def test_maps_are_left_as_they_were() -> None:
     Reference(first, True).compare(second)
     assert torch.equal(first, kept[0])
     assert torch.equal(second, kept[1])
+
+
+def test_hog_does_not_hang_on_the_rounding_of_enlarged_maps() -> None:
+    coarse = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    maps = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")[:, 0]
+    noise = 1e-7 * torch.rand(maps.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert float((hog(maps) - hog(maps + noise)).abs().max()) < 1e-3
+
+
+def test_hog_of_exact_ties_is_that_of_scikit_image() -> None:
+    maps = torch.from_numpy(np.random.default_rng(0).integers(-4, 5, (6, 32, 32)) / 8.0)
+    for features, image in zip(hog(maps), maps.numpy(), strict=True):
+        expected = skimage_hog(image, orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2))
+        np.testing.assert_allclose(features.numpy(), expected, atol=1e-5)

@@ -21,8 +21,7 @@ REDUCED = {
     "contrast": "[step=0.05]", "rise": "[samples=60]", "pda": "[samples=1,stride=0.25,patch=0.25]",
     "occlusion": "[window=0.25,stride=0.125]", "lime": "[samples=60]", "dasp": "[segments=9]",
 }  # fmt: skip
-LIME = pytest.mark.xfail(reason="weights of 1e-31 instead of 0 where hiding a super-pixel changes nothing")
-NAMES = [pytest.param(name, marks=LIME) if name == "lime" else name for name in (*CARDS, *ALIASES) if name != "lrp"]
+NAMES = [name for name in (*CARDS, *ALIASES) if name != "lrp"]
 
 
 def broken(name, subject=None):
@@ -277,9 +276,6 @@ def test_a_subject_of_ones_own_is_explained():
     assert not found[0].passed and "conformance-chain" in found[0].detail
 
 
-@pytest.mark.xfail(
-    reason="what the engine refuses comes back as a plain tuple, without the names", raises=AttributeError
-)
 @pytest.mark.parametrize("name", ["guided-backprop", "lrp-a1b0", "deeplift"])
 def test_operations_whose_results_have_names_are_refused(monkeypatch, name):
     monkeypatch.setattr(probes.Sorted, "forward", lambda self, x: torch.sort(x, dim=1).values)
