@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 64
 PIXELS = 256 * 1024
-TRANSIENT = 4
+TRANSIENT = 6
 """Beside what a pass keeps for its way back, so many tensors of the size of the largest one live at once."""
 WEIGHTS = 3
 """The folded copy of a network, and what the rules of relevance split its weights into."""

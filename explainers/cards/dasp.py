@@ -12,7 +12,7 @@ CARDS: tuple[Info, ...] = (
         "Ancona et al. 2019; Gast and Roth 2018; Nuzzo 2020, eq. 6.25 and 6.26",
         "phi_i = mean_k (E f(x_{S+i}) - E f(x_S)), |S| = k",
         "a chain of convolutions, linear layers, ReLUs and pools; neurons of a layer nearly independent", "", "dasp:dasp",
-        "perturbation", requires="chain", cost=110, rows=64,
+        "perturbation", requires="chain", cost=200, rows=64, memory=2,
         params={"sizes": 2, "segments": 16, "segmentation": "grid", "baseline": "black"},
     ),
 )  # fmt: skip

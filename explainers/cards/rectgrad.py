@@ -10,6 +10,6 @@ CARDS: tuple[Info, ...] = (
         "the 98th percentile of its layer and image; at the input times the pixel, positive part.",
         "Kim et al. 2019, eq. 4; Nuzzo 2020, eq. 4.9 and 4.10", "R^l = 1[a R^{l+1} > tau] R^{l+1}; R = max(x R^1, 0)",
         "a network of ReLUs; black means absent", "", "rectgrad:rectgrad",
-        "modified-backprop", signed=False, requires="relu", params={"percentile": 98.0}, memory=1.5,
+        "modified-backprop", signed=False, requires="relu", params={"percentile": 98.0}, cost=2, memory=1.5,
     ),
 )  # fmt: skip

@@ -12,13 +12,13 @@ CARDS: tuple[Info, ...] = (
         "all its relevance through them. Additions, average pooling and means are linear layers under the same rule; "
         "maximum pooling hands to the winner; concatenation splits; a product with a gate (squeeze-and-excitation) gives "
         "all to the signal; batch norms are folded, or passed unchanged where that is impossible. What biases absorb is "
-        "counted; if the balance misses the logit by more than 1% the map is a failure. alpha >= 4 runs in float64. "
-        "`denominator=split` separates positive from negative inputs as Nam et al.'s code does, `first=z-box` treats "
-        "the layer that reads the image with the z-box rule.",
+        "counted; if the balance misses the logit by more than 1% the map is a failure. alpha >= 4 runs in float64, at "
+        "about 10 passes. `denominator=split` separates positive from negative inputs as Nam et al.'s code does, `first=z-box` "
+        "treats the layer that reads the image with the z-box rule.",
         "Bach et al. 2015, eq. 58 and 60; Nuzzo 2020, eq. 4.18 to 4.20",
         "R_j = sum_k (alpha (x_j w_jk)+ / sum_i (x_i w_ik)+ - beta (x_j w_jk)- / sum_i (x_i w_ik)-) R_k",
         "operations for which a rule exists", "a1b0, a2b1, a3b2 fail, beta >= 3 passes (Nuzzo 2020); a5b4 passes (Sixt 2020)",
-        "relevance:lrp", "relevance", requires="relevance", cost=3, memory=5,
+        "relevance:lrp", "relevance", requires="relevance", cost=3, memory=5.5,
         params={
             "rule": "alpha-beta", "alpha": 2.0, "beta": 1.0, "epsilon": 0.01, "denominator": "common", "first": "rule",
             "seed": "abs",
@@ -63,6 +63,6 @@ CARDS: tuple[Info, ...] = (
         "(all of them for the last layer), fitted on reference images. ReLU and maximum pooling keep their derivative.",
         "Kindermans et al. 2018, eq. 10 and section 4", "R_j = sum_k w_jk a_jk R_k, a_k = cov(x, y_k) / var(y_k) on y_k > 0",
         "a sequence of Conv, Linear, ReLU and MaxPool", "fails (Sixt 2020)", "patterns:pattern_attribution", "relevance",
-        requires="relevance", cost=13, memory=1.5, params={"samples": 128, "seed": "abs"},
+        requires="relevance", cost=13, memory=2, params={"samples": 128, "seed": "abs"},
     ),
 )  # fmt: skip

@@ -36,6 +36,7 @@ def test_command_line_wins_over_file_over_profile(tmp_path):
         ({"suite": "smoke", "seeds": 0}, ["--seeds", "at least 1"]),
         ({"suite": "smoke", "jobs": 0}, ["--jobs", "at least 1"]),
         ({"suite": "smoke", "batch_size": 0}, ["--batch-size", "at least 1"]),
+        ({"suite": "smoke", "memory": "2 apples"}, ["--memory", "500MB"]),
         ({"suite": "smoke", "seed": -1}, ["--seed", "at least 0"]),
         ({"suite": "smoke", "part": "3/2"}, ["--part", "I/N"]),
         ({"suite": "smoke", "part": "0/2"}, ["--part", "I/N"]),
@@ -79,7 +80,7 @@ def test_an_unknown_key_of_a_file_is_refused(tmp_path):
 
 def test_the_default_folder_names_what_shapes_the_results():
     plain = Config(("smoke",)).folder()
-    assert plain == Config(("smoke",), jobs=7, device="cpu", batch_size=3, quiet=True).folder()
+    assert plain == Config(("smoke",), jobs=7, device="cpu", batch_size=3, memory="2GB", quiet=True).folder()
     assert len({Config(("smoke",), **change).folder() for change in ({}, {"images": 3}, {"seed": 1}, {"model": ("a",)})}) == 4
     assert Config(("smoke",), model=("../dir/my net.py:f[x]",)).folder().parts[0] == "runs"
     assert len(Config(("smoke",), model=("../dir/my net.py:f[x]",)).folder().parts) == 2

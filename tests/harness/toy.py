@@ -90,6 +90,14 @@ def toy_greedy(subject, images, targets, *, seed):
     return _gradient(subject, images, targets)
 
 
+@explainers.register("toy-glutton", signed=True)
+def toy_glutton(subject, images, targets, *, seed):
+    """Has memory for nothing."""
+    if os.environ["TOY_ERROR"] == "MemoryError":
+        raise MemoryError
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
 @explainers.register("toy-meddler", signed=True)
 def toy_meddler(subject, images, targets, *, seed):
     """Changes the model."""
