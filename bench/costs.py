@@ -39,8 +39,8 @@ pass is one plain forward-backward pass of the same images, measured right befor
 of the ratios is shown: to passes through the network as it is, and to the cheaper ones through the network with its
 batch norms folded into the convolutions, as explainers prepare it. Cards count the latter. The network is prepared
 before (once per model in a run), nothing else is shared: in a run, explainers that need the same passes get them once.
-LRP with alpha >= 4 runs in float64. Memory is the peak above what was in use before, for all {images} images; it does not
-grow beyond what `--memory` allows.
+LRP with alpha >= 4 runs in float64; its card counts the default, alpha = 2. Memory is the peak above what was in use
+before, for all {images} images; `--memory` bounds it.
 """
 
 
