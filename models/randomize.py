@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -49,25 +50,44 @@ def randomized(
     for value, allowed, what in ((init, INITS, "init"), (batchnorm, BATCH_NORMS, "batchnorm")):
         if value not in allowed:
             raise UsageError(f"{what} is {value!r}; allowed are {', '.join(allowed)}{near(value, allowed)}")
-    model = private(subject.model)
-    norms = []
+    return _drawn(subject, subject, (), tuple(stages), _Law(base, seed, init, batchnorm))
+
+
+@dataclass(frozen=True)
+class _Law:
+    """How stages are re-drawn; see `randomized`."""
+
+    base: int
+    seed: int
+    init: str
+    batchnorm: str
+
+
+def _drawn(trained: Subject, source: Subject, before: Sequence[Stage], fresh: Sequence[Stage], law: _Law) -> Subject:
+    """A private copy of `source`, in which the stages `before` are re-drawn already, with `fresh` re-drawn too."""
+    model = private(source.model)
     with torch.no_grad():
-        for stage in stages:
-            _redraw(model.get_submodule(stage.name), generator(base, "weights", subject.name, stage.name, seed), init)
+        for stage in fresh:
+            draw = generator(law.base, "weights", trained.name, stage.name, law.seed)
+            _redraw(model.get_submodule(stage.name), draw, law.init)
             if stage.norm:
-                norms.append(_reset_norm(model.get_submodule(stage.norm), batchnorm))
-        result = subject.with_weights(model)
-        if norms and batchnorm == "recalibrate":
-            _recalibrate(subject, result, norms, stages)
+                _reset_norm(model, stage.norm, law.batchnorm)
+        result = trained.with_weights(model)
+        stages = (*before, *fresh)
+        norms = [_norm(model, stage.norm) for stage in stages if stage.norm]
+        if norms and law.batchnorm == "recalibrate":
+            _recalibrate(trained, result, norms, stages)
     return result
 
 
 def cascade(
     subject: Subject, *, base: int, seed: int, init: str = "he", batchnorm: str = "recalibrate"
 ) -> Iterator[tuple[Stage, Subject]]:
-    """The subject with its first, first two, ... stages re-initialised, from the output down."""
-    for count, stage in enumerate(subject.stages, 1):
-        yield stage, randomized(subject, subject.stages[:count], base=base, seed=seed, init=init, batchnorm=batchnorm)
+    """The subject with its first, first two, ... stages re-initialised, from the output down; see `randomized`."""
+    found = randomized(subject, (), base=base, seed=seed, init=init, batchnorm=batchnorm)
+    for count, stage in enumerate(subject.stages):
+        found = _drawn(subject, found, subject.stages[:count], (stage,), _Law(base, seed, init, batchnorm))
+        yield stage, found
 
 
 def independent(
@@ -106,15 +126,20 @@ def _fan_in(layer: nn.Module) -> int:
     return int(weight[0].numel())
 
 
-def _reset_norm(norm: nn.Module, batchnorm: str) -> nn.modules.batchnorm._BatchNorm:
+def _norm(model: nn.Module, path: str) -> nn.modules.batchnorm._BatchNorm:
+    norm = model.get_submodule(path)
     if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
-        raise TypeError(f"{type(norm).__name__} is not a batch norm")
+        raise TypeError(f"{path} is a {type(norm).__name__} and not a batch norm")
+    return norm
+
+
+def _reset_norm(model: nn.Module, path: str, batchnorm: str) -> None:
+    norm = _norm(model, path)
     if norm.affine:
         norm.weight.fill_(1.0)
         norm.bias.zero_()
     if batchnorm == "reset":
         norm.reset_running_stats()
-    return norm
 
 
 def _recalibrate(
@@ -132,6 +157,8 @@ def _recalibrate(
     for norm, (momentum, training) in zip(norms, before, strict=True):
         norm.momentum = momentum
         norm.train(training)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.fill_(1)
 
 
 def _run_touched(trained: Subject, drawn: Subject, layers: set[str], norms: Sequence[nn.Module]) -> None:

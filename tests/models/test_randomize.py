@@ -39,6 +39,13 @@ def test_a_cascade_is_nested_and_shares_its_first_stage_with_independent(subject
     assert not torch.equal(alone[2]["fc1.weight"], trained["fc1.weight"])
 
 
+def test_a_cascade_gives_the_models_that_are_drawn_at_once(subject):
+    for count, (_, model) in enumerate(cascade(subject, base=0, seed=2), 1):
+        if count in (1, 4, 13):
+            once = weights(randomized(subject, subject.stages[:count], base=0, seed=2))
+            assert all(torch.equal(value, once[key]) for key, value in weights(model).items())
+
+
 def test_he_draws_have_the_variance_of_he(subject):
     model = randomized(subject, subject.stages, base=0, seed=0).model
     for name, fan_in in (("fc1", 512), ("conv9", 128 * 9)):
