@@ -124,10 +124,12 @@ def _row(
 def _clock(subject: Subject) -> Callable[[Callable[[], object]], float]:
     import torch
 
-    if subject.device.type == "cpu":
-        tick, settle = time.process_time, lambda: None
-    else:
-        tick, settle = time.perf_counter, lambda: torch.cuda.synchronize(subject.device)
+    on_cpu = subject.device.type == "cpu"
+    tick = time.process_time if on_cpu else time.perf_counter
+
+    def settle() -> None:
+        if not on_cpu:
+            torch.cuda.synchronize(subject.device)
 
     def seconds(work: Callable[[], object]) -> float:
         settle()

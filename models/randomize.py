@@ -84,10 +84,11 @@ def cascade(
     subject: Subject, *, base: int, seed: int, init: str = "he", batchnorm: str = "recalibrate"
 ) -> Iterator[tuple[Stage, Subject]]:
     """The subject with its first, first two, ... stages re-initialised, from the output down; see `randomized`."""
+    # What is handed out is a copy: whatever is done to it, the next stage starts from the models drawn here.
     found = randomized(subject, (), base=base, seed=seed, init=init, batchnorm=batchnorm)
     for count, stage in enumerate(subject.stages):
         found = _drawn(subject, found, subject.stages[:count], (stage,), _Law(base, seed, init, batchnorm))
-        yield stage, found
+        yield stage, found.private_copy()
 
 
 def independent(

@@ -18,10 +18,10 @@ CHOSEN = "toy-gradient,toy-noisy,toy-slow"
 
 
 def start(*words: object, **extra: str) -> subprocess.Popen[str]:
-    """Start `bench` in a process group of its own."""
+    """Start `bench` in a process group of its own, listening to Ctrl-C even where the tests run in the background."""
     return subprocess.Popen(
         command(*words), cwd=ROOT, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
