@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from .data import ImageSet
 from .naming import UsageError
 from .seeds import generator
 from .stages import Stage, trace_stages
+
+T = TypeVar("T")
 
 
 class Pipeline(nn.Module):
@@ -150,10 +152,15 @@ class Subject:
         """The same subject around a deep copy of the network, free to be changed."""
         return self.with_weights(private(self.model))
 
-    @cached_property
-    def memory(self) -> dict[str, Any]:
-        """What was computed with these weights and holds as long as they stay."""
-        return {}
+    def kept(self, name: str, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once for these weights and again after they were changed in place."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        held: dict[str, tuple[Any, Any]] = self.__dict__.setdefault("_kept", {})
+        if name not in held or held[name][0] != stamp:
+            held[name] = (stamp, compute())
+        value: T = held[name][1]
+        return value
 
     @cached_property
     def weights_digest(self) -> str:

@@ -165,7 +165,7 @@ def _recalibrate(
 def _run_touched(trained: Subject, drawn: Subject, layers: set[str], norms: Sequence[nn.Module]) -> None:
     """Run a sequential network from its first changed layer, whose input the trained one has, to its last norm."""
     inputs = _inputs(trained)
-    children = list(drawn.model.named_children())
+    children = _children(drawn.model)
     touched = [at for at, (name, _) in enumerate(children) if any(layer.split(".")[0] == name for layer in layers)]
     last = max(at for at, (_, child) in enumerate(children) if any(module in set(norms) for module in child.modules()))
     x = inputs[children[touched[0]][0]]
@@ -175,18 +175,27 @@ def _run_touched(trained: Subject, drawn: Subject, layers: set[str], norms: Sequ
 
 def _inputs(trained: Subject) -> dict[str, Tensor]:
     """What each stage's part of a trained sequential network reads on the reference images, computed once."""
-    if "inputs" not in trained.memory:
+
+    def compute() -> dict[str, Tensor]:
         wanted = {stage.name.split(".")[0] for stage in trained.stages}
         found: dict[str, Tensor] = {}
         x = trained.module.normalised(_reference(trained))
-        for name, child in trained.model.named_children():
+        for name, child in _children(trained.model):
             if name in wanted:
                 found[name] = x.clone()
             x = child(x)
-        trained.memory["inputs"] = found
-    inputs: dict[str, Tensor] = trained.memory["inputs"]
-    return inputs
+        return found
+
+    return trained.kept("inputs", compute)
+
+
+def _children(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts of a sequential network as they run: one that stands in two places twice, unlike `named_children`."""
+    return [(name, child) for name, child in model._modules.items() if child is not None]
 
 
 def _reference(subject: Subject) -> Tensor:
-    return subject.reference.load(range(min(CALIBRATION_IMAGES, len(subject.reference)))).to(subject.device)
+    def load() -> Tensor:
+        return subject.reference.load(range(min(CALIBRATION_IMAGES, len(subject.reference)))).to(subject.device)
+
+    return subject.kept("reference", load)

@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import models
+from models.adapters import from_tensor
 from models.naming import UsageError
 from models.networks.vgg import Vgg
 from models.randomize import CALIBRATION_IMAGES, cascade, independent, randomized
@@ -127,3 +129,26 @@ def test_entering_a_sequential_network_half_way_changes_nothing(subject, place):
     assert quick.keys() == full.keys()
     for key, value in quick.items():
         torch.testing.assert_close(value, full[key], msg=key)
+
+
+def test_a_layer_that_stands_in_two_places_of_a_sequential_network_runs_in_both():
+    shared = nn.Linear(16, 16)
+    net = nn.Sequential(nn.Flatten(), shared, nn.ReLU(), shared, nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    images = torch.rand(32, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    subject = from_tensor(net, images)
+    other = randomized(subject, subject.stages, base=0, seed=0).model
+    hidden = other[3](other[1](images.flatten(1)).relu())
+    torch.testing.assert_close(other[4].running_mean, hidden.mean(0).detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_weights_changed_in_place_are_noticed():
+    subject = models.load("fmnist-vgg").private_copy()
+    stages = subject.stages[2:3]
+    before = weights(randomized(subject, stages, base=0, seed=0))["norm11.running_mean"]
+    with torch.no_grad():
+        subject.model.conv1.weight.mul_(-1)
+    changed = weights(randomized(subject, stages, base=0, seed=0))["norm11.running_mean"]
+    assert not torch.equal(before, changed)
+    assert torch.equal(
+        changed, weights(randomized(subject.private_copy(), stages, base=0, seed=0))["norm11.running_mean"]
+    )
