@@ -42,7 +42,7 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
 
     Args:
         config: the checked configuration.
-        describe: runs `bench.worker.describe`; its second argument says that it must be this very process.
+        describe: runs `bench.subjects.describe`; its second argument says that it must be this very process.
 
     Raises:
         UsageError: something that was named does not exist or cannot be used.
@@ -97,7 +97,7 @@ def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
 
 
 def subject_facts(values: dict[str, Any]) -> plan.SubjectFacts:
-    """The facts about a subject, from the JSON of `bench.worker.describe`."""
+    """The facts about a subject, from the JSON of `bench.subjects.describe`."""
     tuples = {name: tuple(values[name]) for name in ("indices", "ids", "stages")}
     return plan.SubjectFacts(**{**values, **tuples})
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reports.store import Store
 
 from . import facts as gathering
-from . import memory, provenance, suites, worker
+from . import memory, provenance, subjects, suites, worker
 from . import pool as pools
 from .cell import digest
 from .config import Config, cores, resolve
@@ -232,9 +232,9 @@ def reference_faults(verdicts: pd.DataFrame) -> list[str]:
 
 def _describe(request: str, here: bool, pool: pools.Pool | None) -> str:
     if here or pool is None or not pool.own_processes:
-        return worker.describe(request)
+        return subjects.describe(request)
     values = json.loads(request) | {"own_process": True}
-    return next(iter(list(pool.map(worker.describe, [(json.dumps(values),)]))))
+    return next(iter(list(pool.map(subjects.describe, [(json.dumps(values),)]))))
 
 
 @contextmanager

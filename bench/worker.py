@@ -1,4 +1,4 @@
-"""What runs in a worker process: describing what a plan needs to know, and computing one shard.
+"""What runs in a worker process: computing one shard.
 
 Only texts cross the border of a process. The worker loads subjects and explainers by name, writes each finished cell
 itself, and hands back a short status; so a worker that dies loses only the cells that it had not finished.
@@ -6,7 +6,6 @@ itself, and hands back a short status; so a worker that dies loses only the cell
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,8 @@ from reports.store import Store
 
 from . import devices, memory, plugins, protocols, provenance
 from .checks.base import MODEL, CellResult
-from .plan import BLOCK, Shard, blocks
+from .plan import BLOCK, Shard
+from .subjects import forget, subject_of
 
 if TYPE_CHECKING:
     from explainers import Explainer
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 CLAIMS = "claims"
 PICTURES = 4
 LABELS = ("suite", "check", "subject", "explainer", "seed")
-
-_subjects: dict[tuple[str, str | None, str, str], Subject] = {}
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def _compute(context: Context, shard: Shard, status: Status) -> None:
                 if context.fail_fast and status.failed:
                     return
         if subject.checksum() != before:
-            _subjects.clear()
+            forget()
             raise RuntimeError(f"an explainer changed the model {subject.name} and did not put it back")
     except (UsageError, RunFolderError):
         raise
@@ -237,32 +235,6 @@ def failure_context() -> dict[str, Any]:
     return {"host": socket.gethostname(), "process": os.getpid()}
 
 
-def subject_of(model: str, data: str | None, device: str, precision: str) -> Subject:
-    """The subject, loaded once per process and placed on a device.
-
-    Raises:
-        UsageError: unknown or unusable model or data.
-    """
-    import models
-
-    place = (model, data, device, precision)
-    if place not in _subjects:
-        _subjects.clear()
-        subject = models.load(plugins.model_names().get(model, model), data=data)
-        _subjects[place] = placed(subject, device, precision)
-    return _subjects[place]
-
-
-def placed(subject: Subject, device: str, precision: str) -> Subject:
-    """The subject on a device, explained in a floating type; the weights that are randomised stay float32."""
-    import torch
-
-    if device == "cpu" and precision == "float32":
-        return subject
-    dtype: torch.dtype = getattr(torch, precision)
-    return replace(subject, model=copy.deepcopy(subject.model).to(device), dtype=dtype)
-
-
 def explainers_of(names: Iterable[str]) -> list[Explainer]:
     """The explainers of these names, each once, in order."""
     import explainers
@@ -316,43 +288,3 @@ def _claim(context: Context, shard: Shard) -> Iterator[None]:
         yield
     finally:
         mark.unlink(missing_ok=True)
-
-
-def describe(request_text: str) -> str:
-    """What a plan needs to know about the models and this machine.
-
-    Args:
-        request_text: JSON with `models`, `data`, `counts` (numbers of images in use), `base`, `plugins`, `device`,
-            `own_process`.
-
-    Returns:
-        JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user.
-    """
-    request = json.loads(request_text)
-    try:
-        if request["own_process"]:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        plugins.load(request["plugins"])
-        found = devices.available(request["device"])
-        return json.dumps(
-            {"devices": found, "subjects": [_subject_facts(model, request) for model in request["models"]]}
-        )
-    except (UsageError, RunFolderError) as error:
-        return json.dumps({"usage": str(error), "traceback": traceback.format_exc()})
-
-
-def _subject_facts(model: str, request: dict[str, Any]) -> dict[str, Any]:
-    subject = subject_of(model, request["data"], "cpu", "float32")
-    indices = subject.select(max(request["counts"]), request["base"])
-    spans = sorted({span for count in request["counts"] for span in blocks(count)})
-    return {
-        "text": model,
-        "data": request["data"],
-        "name": subject.name,
-        "identity": subject.identity(),
-        "indices": indices,
-        "ids": [str(subject.data.ids[index]) for index in indices],
-        "digests": {f"{start}:{stop}": subject.data.digest(indices[start:stop]) for start, stop in spans},
-        "stages": [stage.name for stage in subject.stages],
-        "pixels": int(subject.data.shape[-1] * subject.data.shape[-2]),
-    }

@@ -29,8 +29,7 @@ def gradcam(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, lay
     """
 
     def compute() -> Tensor:
-        coarse = coarse_gradcam(subject, images, targets, layer)
-        return F.interpolate(coarse.clamp_min(0), size=images.shape[2:], mode="bilinear", align_corners=False)
+        return enlarged(coarse_gradcam(subject, images, targets, layer).clamp_min(0), images)
 
     key = ("gradcam", id(subject), fingerprint(images), fingerprint(targets), layer)
     return remembered(key, (subject, images, targets), compute)
@@ -40,6 +39,11 @@ def guided_gradcam(subject: Subject, images: Tensor, targets: Tensor, *, seed: i
     """Guided backpropagation times the enlarged Grad-CAM map, (N, C, H, W), signed. Source: Selvaraju 2017, section 3.2."""
     cam = gradcam(subject, images, targets, seed=seed, layer=layer)
     return cam * guided_backprop(subject, images, targets, seed=seed)
+
+
+def enlarged(coarse: Tensor, images: Tensor) -> Tensor:
+    """Maps (N, 1, h, w) enlarged bilinearly to the size of the images, (N, 1, H, W)."""
+    return F.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
 
 
 def coarse_gradcam(subject: Subject, images: Tensor, targets: Tensor, layer: str = "last") -> Tensor:

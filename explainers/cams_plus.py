@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -14,7 +13,7 @@ from models.base import Subject
 
 from .backprop import guided_backprop
 from .base import ExplainerError
-from .cams import features_and_gradients
+from .cams import enlarged, features_and_gradients
 from .engine import operation
 from .passes import chunks, fingerprint, network, precision, remembered
 
@@ -33,8 +32,7 @@ def gradcam_plus(subject: Subject, images: Tensor, targets: Tensor, *, seed: int
     """
 
     def compute() -> Tensor:
-        coarse = coarse_gradcam_plus(subject, images, targets, layer)
-        return F.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
+        return enlarged(coarse_gradcam_plus(subject, images, targets, layer), images)
 
     key = ("gradcam++", id(subject), fingerprint(images), fingerprint(targets), layer)
     return remembered(key, (subject, images, targets), compute)
@@ -79,8 +77,7 @@ def cam(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tens
 
     Source: Zhou et al. 2016, eq. 2.
     """
-    coarse = coarse_cam(subject, images, targets)
-    return F.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
+    return enlarged(coarse_cam(subject, images, targets), images)
 
 
 def coarse_cam(subject: Subject, images: Tensor, targets: Tensor) -> Tensor:

@@ -302,5 +302,6 @@ def _want_same(case: Case, one: Tensor, other: Tensor, when: str, *, exact: bool
 
 
 def said(error: BaseException) -> str:
+    """Type and first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -249,8 +249,13 @@ def unseen(output: Tensor, replaced: frozenset[str]) -> Iterator[str]:
             yield short
 
 
-def nodes(output: Tensor) -> Iterator[Any]:
-    """Every node of the graph behind a tensor, each once, from the output down; not what lies behind a refusal."""
+def nodes(output: Tensor, ends: Callable[[Any], bool] | None = None) -> Iterator[Any]:
+    """Every node of the graph behind a tensor, each once, from the output down.
+
+    Args:
+        ends: nodes behind which is not looked; by default those of refusals.
+    """
+    ends = ends or (lambda node: getattr(type(node), "_forward_cls", None) is Refused)
     waiting, seen = [output.grad_fn], set()
     while waiting:
         node = waiting.pop()
@@ -258,7 +263,7 @@ def nodes(output: Tensor) -> Iterator[Any]:
             continue
         seen.add(node)
         yield node
-        if getattr(type(node), "_forward_cls", None) is Refused:
+        if ends(node):
             continue
         waiting += [below for below, _ in node.next_functions]
 

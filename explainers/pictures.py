@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from models.base import Subject
+from models.data import decode
 from models.naming import UsageError
 
 from .base import Explainer, Explanation
@@ -37,16 +37,7 @@ def load_image(path: str, subject: Subject) -> Tensor:
             )
         return data.load([index])
     channels, height, width = data.shape
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > 64_000_000:
-                raise UsageError(f"{path} has {image.width}x{image.height} pixels; at most 64,000,000 are read")
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} cannot be decoded ({error}); give a PNG or JPEG") from error
-    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    pixels = decode(Path(path), channels)
     if pixels.shape[1:] != (height, width):
         raise UsageError(
             f"{path} is {pixels.shape[2]}x{pixels.shape[1]} pixels; {subject.name} takes {width}x{height}: resize the image"

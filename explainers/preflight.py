@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -196,15 +196,12 @@ class _Recorder(TorchFunctionMode):
         self.overlapping |= bool(stride) and stride != size and size is not None
         before = self._outputs.get(ids[0])
         if before is not None:
-            found = self.activations[before]
-            self.activations[before] = Activation(*[*asdict(found).values()][:-1], True)
+            self.activations[before] = replace(self.activations[before], before_pooling=True)
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self.activations = [
-            Activation(
-                a.operation, a.site, a.module, a.inplace, self._readers[source] > 1 and not a.inplace, a.before_pooling
-            )
+            replace(a, shared_input=self._readers[source] > 1 and not a.inplace)
             for a, source in zip(self.activations, self._inputs, strict=True)
         ]
         self._held.clear()

@@ -18,6 +18,7 @@ from torch import nn
 from .base import Subject
 from .data import ImageSet, load_data
 from .naming import UsageError, near, value_of
+from .seeds import seeded
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -58,8 +59,7 @@ def from_torchvision(text: str, data: ImageSet | None) -> Subject:
         raise UsageError(f"torchvision has no model {name!r}{near(name, list_models())}")
     arguments = {key: value_of(value) for key, value in options.items()}
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+        with seeded(0):
             model = get_model(name, **arguments)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"model {text!r} cannot be built: {error}") from error
@@ -175,8 +175,7 @@ def _import(place: str, text: str) -> Any:
 
 def _call(function: Callable[[], Any], text: str) -> Any:
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+        with seeded(0):
             return function()
     except Exception as error:
         hint = ""

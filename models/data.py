@@ -236,21 +236,33 @@ def _folder(path: Path) -> ImageSet:
 
 
 def _decode(file: Path, shape: tuple[int, int, int] | None) -> np.ndarray:
+    pixels = decode(file, None if shape is None else shape[0])
+    if shape is not None and pixels.shape != shape:
+        raise UsageError(
+            f"{file} is {pixels.shape[1]}x{pixels.shape[2]}, the first image is {shape[1]}x{shape[2]}; all must agree"
+        )
+    return pixels
+
+
+def decode(file: Path, channels: int | None = None) -> np.ndarray:
+    """The pixels of an image file, (C, H, W) uint8.
+
+    Args:
+        channels: 1 for gray, 3 for colour; None keeps gray images gray.
+
+    Raises:
+        UsageError: not an image, damaged, or larger than 64 million pixels.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UsageError(f"{file} has {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read")
-            gray = image.mode in ("L", "1", "I", "I;16") if shape is None else shape[0] == 1
+            gray = image.mode in ("L", "1", "I", "I;16") if channels is None else channels == 1
             pixels = np.asarray(image.convert("L" if gray else "RGB"))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{file} cannot be decoded ({error}); mend or remove the file") from error
-    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    if shape is not None and pixels.shape != shape:
-        raise UsageError(
-            f"{file} is {pixels.shape[1]}x{pixels.shape[2]}, the first image is {shape[1]}x{shape[2]}; all must agree"
-        )
-    return pixels
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

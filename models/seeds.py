@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,3 +34,22 @@ def generator(base: int, *parts: str | int) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(derive(base, *parts))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """For code that draws from torch's global CPU generator: it starts from this seed and is put back afterwards.
+
+    Example:
+        >>> import torch
+        >>> with seeded(3):
+        ...     first = torch.rand(1)
+        >>> with seeded(3):
+        ...     print(bool(torch.rand(1) == first))
+        True
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .seeds import derive
+from .seeds import derive, seeded
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def fit(
     optimiser = _optimiser(network, schedule)
     steps = schedule.epochs * (len(images) // schedule.batch)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps, pct_start=0.25)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(schedule.seed, "dropout"))
+    with seeded(derive(schedule.seed, "dropout")):
         for epoch in range(schedule.epochs):
             total, seen = 0.0, 0
             order = torch.randperm(len(images), generator=draw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,9 @@ class _Gallery:
         addresses = [_address("image/svg+xml", data) for data in (light, plots.to_dark(light))]
         return Shown(title, caption, *addresses)
 
-    def add_pixels(self, name: str, title: str, caption: str, draw: Callable[[plots.Theme], Figure]) -> Shown:
+    def add_pixels(self, name: str, title: str, caption: str, figure: Figure) -> Shown:
         """Keep a figure of pixels: PNG as a file, and one PNG that suits light and dark pages."""
-        clear = plots.to_bytes(draw("neutral"), "png", dpi=120, solid=False)
+        clear = plots.to_bytes(figure, "png", dpi=120, solid=False)
         self._file(name, plots.on_white(clear))
         address = _address("image/png", plots.fewer_colours(clear))
         return Shown(title, caption, address, address)
@@ -168,12 +168,9 @@ def _pictures(pictures: list[Picture], subject: str, order: list[str], gallery: 
     shown = []
     for image in images:
         for mode in _PICTURES:
-
-            def draw(theme: plots.Theme, image: str = image, mode: Mode = mode) -> Figure:
-                return picture_grid(own, image, mode, theme=theme)
-
+            grid = picture_grid(own, image, mode, theme="neutral")
             title = f"{image}, {'all relevance' if mode == 'signed' else 'positive relevance'}"
-            shown.append(gallery.add_pixels(f"{subject}-{image}-{mode}", title, _PICTURES[mode], draw))
+            shown.append(gallery.add_pixels(f"{subject}-{image}-{mode}", title, _PICTURES[mode], grid))
     return shown
 
 

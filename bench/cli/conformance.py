@@ -39,10 +39,10 @@ def check_plugin(
     """Check explainers of your own: shape, randomness, side effects, batches, declarations. Exit 1 when a rule is broken."""
     with guarded(verbose):
         names = _registered(plugin, verbose)
-        from bench import worker
+        from bench import subjects
         from explainers import conformance
 
-        subject = worker.subject_of(model, data, "cpu", "float32") if model is not None else None
+        subject = subjects.subject_of(model, data, "cpu", "float32") if model is not None else None
         found = {name: conformance.check(name, subject) for name in names}
     if as_json:
         print(json.dumps({name: [asdict(each) for each in rows] for name, rows in found.items()}, indent=1))

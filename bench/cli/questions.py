@@ -48,12 +48,12 @@ def explain(
     """Draw one picture: the image and the heat map of each explainer."""
     with guarded(verbose):
         import explainers
-        from bench import plugins, worker
+        from bench import plugins, subjects
         from explainers import pictures
 
         plugins.load(plugin or [])
         chosen = [found for text in explainer for found in explainers.select(text)]
-        subject = worker.subject_of(model, data, "cpu", "float32")
+        subject = subjects.subject_of(model, data, "cpu", "float32")
         print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
 
 
@@ -66,11 +66,11 @@ def inspect(
 ) -> None:
     """Look at a model before a run: layers in execution order, stages, activations, which explainers are valid on it."""
     with guarded(verbose):
-        from bench import plugins, worker
+        from bench import plugins, subjects
         from explainers import preflight
 
         plugins.load(plugin or [])
-        found = preflight.inspect(worker.subject_of(model, data, "cpu", "float32"))
+        found = preflight.inspect(subjects.subject_of(model, data, "cpu", "float32"))
         if as_json:
             print(json.dumps(found.json(), indent=1))
         else:

@@ -24,6 +24,7 @@ from ..engine import (
     RuleMode,
     UnsupportedOperation,
     is_relu,
+    nodes,
     operation,
     site,
     tensors_in,
@@ -125,16 +126,13 @@ class RelevanceRules:
 
     def mark_top(self, logits: Tensor) -> None:
         """Let the trained layers next to the output follow the rule's own `top`."""
-        waiting, seen = [logits.grad_fn], set()
-        while waiting:
-            node = waiting.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            if getattr(type(node), "_forward_cls", None) is Carry and node.held[1].weighted:
+
+        def trained(node: Any) -> bool:
+            return getattr(type(node), "_forward_cls", None) is Carry and node.held[1].weighted
+
+        for node in nodes(logits, ends=trained):
+            if trained(node):
                 node.top = hasattr(node.held[0], "top")
-            else:
-                waiting += [below for below, _ in node.next_functions]
 
     def _conv(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         x, op = convolution(operation(func)[0], args, kwargs)

@@ -16,7 +16,7 @@ from torch import nn
 from ..base import state_digest
 from ..data import fashion_mnist, full_training_set
 from ..naming import UsageError
-from ..seeds import derive
+from ..seeds import derive, seeded
 from ..training import Schedule, accuracy, fit
 from .build import empty_network
 from .catalogue import FOLDER, MANIFEST, display, manifest, member, weights_name
@@ -57,8 +57,7 @@ def train(
         schedule = Schedule(**{**schedule.__dict__, "epochs": epochs})
     mean, std = found.mean[0], found.std[0]
     started = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(schedule.seed, "initial"))
+    with seeded(derive(schedule.seed, "initial")):
         network = empty_network(found, params)
     images, labels = torch.from_numpy(data.read(range(len(data)))), torch.from_numpy(data.labels)
     fit(network, images, labels, schedule, normalise=lambda x: (x - mean) / std, log=log)

@@ -1,0 +1,92 @@
+"""The subjects of a process: loaded by name once, placed on a device, and described for a plan."""
+
+from __future__ import annotations
+
+import copy
+import json
+import signal
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from models.naming import UsageError
+from reports.files import RunFolderError
+
+from . import devices, plugins
+from .plan import blocks
+
+if TYPE_CHECKING:
+    from models.base import Subject
+
+_subjects: dict[tuple[str, str | None, str, str], Subject] = {}
+
+
+def subject_of(model: str, data: str | None, device: str, precision: str) -> Subject:
+    """The subject, loaded once per process and placed on a device.
+
+    Raises:
+        UsageError: unknown or unusable model or data.
+    """
+    import models
+
+    place = (model, data, device, precision)
+    if place not in _subjects:
+        _subjects.clear()
+        subject = models.load(plugins.model_names().get(model, model), data=data)
+        _subjects[place] = placed(subject, device, precision)
+    return _subjects[place]
+
+
+def placed(subject: Subject, device: str, precision: str) -> Subject:
+    """The subject on a device, explained in a floating type; the weights that are randomised stay float32."""
+    import torch
+
+    if device == "cpu" and precision == "float32":
+        return subject
+    dtype: torch.dtype = getattr(torch, precision)
+    return replace(subject, model=copy.deepcopy(subject.model).to(device), dtype=dtype)
+
+
+def forget() -> None:
+    """Load subjects anew from now on, because the one at hand was changed."""
+    _subjects.clear()
+
+
+def describe(request_text: str) -> str:
+    """What a plan needs to know about the models and this machine.
+
+    Args:
+        request_text: JSON with `models`, `data`, `counts` (numbers of images in use), `base`, `plugins`, `device`,
+            `own_process`.
+
+    Returns:
+        JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user.
+    """
+    request = json.loads(request_text)
+    try:
+        if request["own_process"]:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        plugins.load(request["plugins"])
+        found = devices.available(request["device"])
+        return json.dumps(
+            {"devices": found, "subjects": [_subject_facts(model, request) for model in request["models"]]}
+        )
+    except (UsageError, RunFolderError) as error:
+        return json.dumps({"usage": str(error), "traceback": traceback.format_exc()})
+
+
+def _subject_facts(model: str, request: dict[str, Any]) -> dict[str, Any]:
+    subject = subject_of(model, request["data"], "cpu", "float32")
+    indices = subject.select(max(request["counts"]), request["base"])
+    spans = sorted({span for count in request["counts"] for span in blocks(count)})
+    return {
+        "text": model,
+        "data": request["data"],
+        "name": subject.name,
+        "identity": subject.identity(),
+        "indices": indices,
+        "ids": [str(subject.data.ids[index]) for index in indices],
+        "digests": {f"{start}:{stop}": subject.data.digest(indices[start:stop]) for start, stop in spans},
+        "stages": [stage.name for stage in subject.stages],
+        "pixels": int(subject.data.shape[-1] * subject.data.shape[-2]),
+    }
