@@ -11,11 +11,14 @@ from .seeds import derive
 
 if TYPE_CHECKING:
     from .base import Subject
+    from .embeddings import Embedding
+    from .generators import Generator
     from .stages import Stage
 
 __all__ = [
-    "DataCard", "ImageSet", "ModelCard", "Spec", "Stage", "Subject", "UsageError", "datasets", "derive", "load",
-    "load_data", "names", "near", "parse_spec", "split_list",
+    "DataCard", "Embedding", "Generator", "ImageSet", "ModelCard", "Spec", "Stage", "Subject", "UsageError",
+    "datasets", "derive", "load", "load_data", "load_embedding", "load_generator", "names", "near", "parse_spec",
+    "split_list",
 ]  # fmt: skip
 
 
@@ -28,10 +31,15 @@ class ModelCard:
     origin: str
     digest: str
     accuracy: float | None
+    kind: str = "classifier"
 
 
-def names() -> list[ModelCard]:
-    """The models of the zoo, readable without torch.
+def names(kind: str | None = "classifier") -> list[ModelCard]:
+    """The models of the zoo that have weights, readable without torch.
+
+    Args:
+        kind: `classifier` (for `load`), `generator` (for `load_generator`), `embedding` (for `load_embedding`), or
+            None for all three.
 
     Example:
         >>> [card.name for card in names()][:2]
@@ -39,16 +47,14 @@ def names() -> list[ModelCard]:
     """
     from .zoo import catalogue
 
-    cards = []
+    cards, shipped = [], catalogue.manifest()
     for member in catalogue.MEMBERS.values():
-        for norm in member.norms:
-            params = {"norm": norm}
-            entry = catalogue.manifest().get(catalogue.weights_name(member, params))
-            if entry:
+        for params in catalogue.versions(member):
+            entry = shipped.get(catalogue.weights_name(member, params))
+            if entry and kind in (None, member.kind):
+                name = catalogue.display(member, params)
                 cards.append(
-                    ModelCard(
-                        catalogue.display(member, params), member.summary, "zoo", entry["digest"], entry["accuracy"]
-                    )
+                    ModelCard(name, member.summary, "zoo", entry["digest"], entry.get("accuracy"), member.kind)
                 )
     return cards
 
@@ -82,7 +88,49 @@ def load(name: str, *, data: str | ImageSet | None = None) -> Subject:
     return build(name, images)
 
 
+def load_generator(name: str) -> Generator:
+    """A generative model by name: encoder (where it has one) and decoder, frozen.
+
+    Args:
+        name: a zoo name (`fashion-mnist-vae`), `path/to/file.py:function` or `package.module:function`; what such a
+            function has to return is said in `models.generators`.
+
+    Raises:
+        UsageError: unknown name, or a generator that fails its conformance checks; the message says how to mend it.
+
+    Example:
+        >>> from models.zoo import catalogue
+        >>> [name for name, found in catalogue.MEMBERS.items() if found.kind == "generator"][0]
+        'fashion-mnist-vae'
+    """
+    from .generators import load
+
+    return load(name)
+
+
+def load_embedding(name: str) -> Embedding:
+    """A map from images to vectors by name: `fmnist-siamese`, or the penultimate features of a zoo classifier.
+
+    Args:
+        name: `fmnist-siamese` (20 dimensions), `fmnist-oracle` (64), `fmnist-lenet` (20), ...
+
+    Raises:
+        UsageError: unknown name, or a classifier without a feature layer.
+    """
+    from .embeddings import load
+
+    return load(name)
+
+
 def __getattr__(name: str) -> Any:
+    if name == "Generator":
+        from .generators import Generator
+
+        return Generator
+    if name == "Embedding":
+        from .embeddings import Embedding
+
+        return Embedding
     if name == "Subject":
         from .base import Subject
 

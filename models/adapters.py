@@ -29,15 +29,7 @@ def from_function(text: str, data: ImageSet | None) -> Subject:
     Raises:
         UsageError: the file does not import, has no such function, or the function gives neither module nor Subject.
     """
-    place, _, name = text.rpartition(":")
-    module = _import(place, text)
-    function = getattr(module, name, None)
-    if not callable(function):
-        allowed = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(
-            f"model {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}"
-        )
-    made = _call(function, text)
+    made = make(imported_function(text), text)
     if isinstance(made, Subject):
         made.model.eval().float()
         return checked(made if data is None else _with_data(made, data))
@@ -152,17 +144,34 @@ def _with_data(subject: Subject, data: ImageSet) -> Subject:
     return replace(subject, data=data, reference=data)
 
 
-def _import(place: str, text: str) -> Any:
+def imported_function(text: str, kind: str = "model") -> Callable[[], Any]:
+    """The function that `path/to/file.py:function` or `package.module:function` names.
+
+    Raises:
+        UsageError: the file does not import or has no such function; `kind` is what the message calls it.
+    """
+    place, _, name = text.rpartition(":")
+    module = _import(place, text, kind)
+    function = getattr(module, name, None)
+    if not callable(function):
+        allowed = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UsageError(
+            f"{kind} {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _import(place: str, text: str, kind: str = "model") -> Any:
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)
         path = Path(place).resolve()
         if not path.is_file():
-            raise UsageError(f"model {text!r}: the file {path} does not exist")
+            raise UsageError(f"{kind} {text!r}: the file {path} does not exist")
         name = f"sanity_bench_user_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise UsageError(f"model {text!r}: {path} is not a Python file")
+            raise UsageError(f"{kind} {text!r}: {path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -170,10 +179,15 @@ def _import(place: str, text: str) -> Any:
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"model {text!r}: {place} does not import: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{kind} {text!r}: {place} does not import: {type(error).__name__}: {error}") from error
 
 
-def _call(function: Callable[[], Any], text: str) -> Any:
+def make(function: Callable[[], Any], text: str, kind: str = "model") -> Any:
+    """What a user's function returns, called with torch's global generator seeded.
+
+    Raises:
+        UsageError: the function fails.
+    """
     try:
         with seeded(0):
             return function()
@@ -182,7 +196,7 @@ def _call(function: Callable[[], Any], text: str) -> Any:
         if "weights_only" in str(error) or "Unpickling" in type(error).__name__:
             hint = "; weights must be safetensors or load with torch.load(weights_only=True), pickles are refused"
         raise UsageError(
-            f"model {text!r} failed when called: {type(error).__name__}: {str(error).splitlines()[0]}{hint}"
+            f"{kind} {text!r} failed when called: {type(error).__name__}: {str(error).splitlines()[0]}{hint}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
 
 from safetensors.torch import load_file
 from torch import nn
@@ -15,30 +15,40 @@ from ..seeds import seeded
 from .catalogue import Member, checked_file, display, member, weights_name
 
 
-def empty_network(found: Member, params: dict[str, Any]) -> nn.Module:
+def empty_network(found: Member, params: Mapping[str, str]) -> nn.Module:
     """The untrained network of a member, drawn from torch's global generator (fork it around this call)."""
     module, _, name = found.network.partition(":")
-    network: nn.Module = getattr(importlib.import_module(f"models.networks.{module}"), name)(**params)
+    arguments = {key: params[key] for key in found.architecture}
+    network: nn.Module = getattr(importlib.import_module(f"models.{module}"), name)(**arguments)
     return network
 
 
+def trained_network(found: Member, params: Mapping[str, str]) -> nn.Module:
+    """The network of a member with its shipped weights, in eval mode and float32.
+
+    Raises:
+        UsageError: missing or changed weights.
+    """
+    with seeded(0):  # the shipped weights replace what is drawn here
+        network = empty_network(found, params)
+    network.load_state_dict(load_file(checked_file(weights_name(found, params))))
+    return network.eval()
+
+
 def build(text: str, data: ImageSet | None = None) -> Subject:
-    """The subject of a zoo member with its shipped weights.
+    """The subject of a zoo classifier with its shipped weights.
 
     Args:
         text: name with parameters, for example `fmnist-vgg[norm=none]`.
         data: other images to explain.
 
     Raises:
-        UsageError: unknown member, missing or changed weights.
+        UsageError: unknown member, a member that is no classifier, missing or changed weights.
     """
-    found, params = member(text)
-    with seeded(0):  # the shipped weights replace what is drawn here
-        network = empty_network(found, params)
-    network.load_state_dict(load_file(checked_file(weights_name(found, params))))
+    found, params = member(text, "classifier")
     subject = Subject(
         name=display(found, params),
-        model=network.eval(),
+        model=trained_network(found, params),
         data=data if data is not None else load_data(found.data),
         reference=load_data(found.reference),
         mean=found.mean,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..naming import Spec, UsageError, near, parse_spec
 
 FOLDER = Path(__file__).parent / "weights"
 MANIFEST = FOLDER / "manifest.json"
+KINDS = {
+    "classifier": "models.load",
+    "generator": "models.load_generator",
+    "embedding": "models.load_embedding",
+}
 
 
 @dataclass(frozen=True)
@@ -21,79 +29,132 @@ class Member:
     Attributes:
         name: what users type.
         summary: one line.
-        network: `module:class` under `models.networks`.
-        norms: the values of the parameter `norm`, the default first.
-        recipe: member whose weights it uses (itself unless it is another writing of the same network).
+        network: `module:class` below the package `models`.
+        recipe: `module:function` below `models.zoo`; it trains the network (see `models.zoo.recipes.Trained`).
+        kind: `classifier`, `generator` or `embedding`.
+        parameters: parameter -> its allowed values, the default first; every combination has weights of its own.
+        architecture: the parameters that the network's constructor takes; the others only choose weights.
+        weights: member whose weights it uses (itself unless it is another writing of the same network).
         mean, std: normalisation of images in [0, 1].
         reference: data set of the training images.
+        data: data set of held-out images.
     """
 
     name: str
     summary: str
     network: str
-    norms: tuple[str, ...]
     recipe: str
+    kind: str = "classifier"
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    architecture: tuple[str, ...] = ()
+    weights: str = ""
     mean: tuple[float, ...] = (0.2860,)
     std: tuple[float, ...] = (0.3530,)
     reference: str = "fashion-mnist-train"
     data: str = "fashion-mnist"
-    parameters: dict[str, Any] = field(default_factory=dict)
 
+
+_NORM = MappingProxyType({"norm": ("batch", "none")})
 
 MEMBERS = {
     member.name: member
     for member in (
         Member(
             "fmnist-vgg", "VGG with 10 conv + 3 fc after Nuzzo's Table 7.1, batch norm, nn.ReLU modules",
-            "vgg:Vgg", ("batch", "none"), "fmnist-vgg",
+            "networks.vgg:Vgg", "classifiers:vgg", parameters=_NORM, architecture=("norm",),
         ),
         Member(
             "fmnist-vgg-functional", "the weights of fmnist-vgg in a network written with F.relu and in-place calls",
-            "vgg:FunctionalVgg", ("batch", "none"), "fmnist-vgg",
+            "networks.vgg:FunctionalVgg", "classifiers:vgg", parameters=_NORM, architecture=("norm",),
+            weights="fmnist-vgg",
+        ),
+        Member(
+            "fashion-mnist-vae", "convolutional VAE 32-64-128, latent 32, KL weight 0.5, binary cross-entropy",
+            "generators.networks:ConvVae", "autoencoders:vae", kind="generator",
+        ),
+        Member(
+            "fashion-mnist-ae", "convolutional autoencoder of the same layout, codes standardised",
+            "generators.networks:ConvAe", "autoencoders:ae", kind="generator",
+        ),
+        Member(
+            "fashion-mnist-gan", "DCGAN 128-64-32 from 32 dimensions, no encoder: latent points are sought",
+            "generators.networks:DcganGenerator", "gans:gan", kind="generator",
+            parameters=MappingProxyType({"loss": ("nonsaturating", "wgan")}),
         ),
     )
 }  # fmt: skip
 
 
-def member(text: str) -> tuple[Member, dict[str, Any]]:
+def member(text: str, kind: str | None = None) -> tuple[Member, dict[str, str]]:
     """The member a user names and its parameters, for example `fmnist-vgg[norm=none]`.
 
+    Args:
+        text: name with parameters.
+        kind: what it has to be: `classifier`, `generator` or `embedding`; None takes any.
+
     Raises:
-        UsageError: unknown name, parameter or value.
+        UsageError: unknown name, parameter or value, or a member of another kind.
 
     Example:
         >>> member("fmnist-vgg[norm=none]")[1]
         {'norm': 'none'}
     """
     spec: Spec = parse_spec(text)
+    allowed = [each.name for each in MEMBERS.values() if kind in (None, each.kind)]
     if spec.name not in MEMBERS or spec.inner:
+        others = "path/to/file.py:function, package.module:function"
+        if kind in (None, "classifier"):
+            others = f"torchvision:NAME, {others}"
         raise UsageError(
-            f"model {text!r} is not in the zoo; it holds {', '.join(MEMBERS)}{near(spec.name, MEMBERS)} "
-            "Other models: torchvision:NAME, path/to/file.py:function, package.module:function"
+            f"{kind_word(kind)} {text!r} is not in the zoo; it holds {', '.join(allowed)}{near(spec.name, allowed)} "
+            f"Other {kind_word(kind)}s: {others}"
         )
     found = MEMBERS[spec.name]
-    params = {"norm": found.norms[0]}
+    if kind is not None and found.kind != kind:
+        raise UsageError(
+            f"{text!r} is a {found.kind}, and a {kind} is needed here; take one of {', '.join(allowed)}, or load it "
+            f"with {KINDS[found.kind]}"
+        )
+    params = {key: values[0] for key, values in found.parameters.items()}
     for key, value in spec.params:
-        if key != "norm":
-            raise UsageError(f"model {text!r}: parameter {key!r} is unknown; allowed is norm={'|'.join(found.norms)}")
-        if value not in found.norms:
-            raise UsageError(f"model {text!r}: norm is {value!r}; allowed are {', '.join(found.norms)}")
-        params["norm"] = str(value)
+        if key not in found.parameters:
+            known = "; ".join(f"{name}={'|'.join(values)}" for name, values in found.parameters.items())
+            raise UsageError(f"model {text!r}: parameter {key!r} is unknown; allowed is {known or 'none'}")
+        if str(value) not in found.parameters[key]:
+            raise UsageError(f"model {text!r}: {key} is {value!r}; allowed are {', '.join(found.parameters[key])}")
+        params[key] = str(value)
     return found, params
 
 
-def display(found: Member, params: dict[str, Any]) -> str:
-    """The shortest text that names this member with these parameters."""
-    return found.name if params["norm"] == found.norms[0] else f"{found.name}[norm={params['norm']}]"
+def kind_word(kind: str | None) -> str:
+    """What messages call a member of this kind."""
+    return "model" if kind in (None, "classifier") else kind
 
 
-def weights_name(found: Member, params: dict[str, Any]) -> str:
+def versions(found: Member) -> Iterator[dict[str, str]]:
+    """Every combination of the parameters of a member, the default first."""
+    for values in itertools.product(*found.parameters.values()):
+        yield dict(zip(found.parameters, values, strict=True))
+
+
+def display(found: Member, params: Mapping[str, str]) -> str:
+    """The shortest text that names this member with these parameters.
+
+    Example:
+        >>> display(*member("fmnist-vgg[norm=batch]")), display(*member("fmnist-vgg[norm=none]"))
+        ('fmnist-vgg', 'fmnist-vgg[norm=none]')
+    """
+    given = ",".join(f"{key}={value}" for key, value in sorted(params.items()) if value != found.parameters[key][0])
+    return f"{found.name}[{given}]" if given else found.name
+
+
+def weights_name(found: Member, params: Mapping[str, str]) -> str:
     """Key of the weights in the manifest, and stem of the file."""
-    return f"{found.recipe}-{params['norm']}"
+    return "-".join([found.weights or found.name, *params.values()])
 
 
 def manifest() -> dict[str, dict[str, Any]]:
-    """Name of the weights -> file, sha256 of the file, digest of the weights, accuracy, recipe."""
+    """Name of the weights -> file, sha256 of the file, digest of the weights, figures reached, recipe."""
     if not MANIFEST.is_file():
         return {}
     loaded: dict[str, dict[str, Any]] = json.loads(MANIFEST.read_text())
