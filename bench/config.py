@@ -43,7 +43,7 @@ class Config:
 
     Attributes:
         suite: suites to run, at least one.
-        model: models to test, at least one.
+        model: models to test; empty = those of each suite.
         data: data set, folder or .npz; None = the model's own test images.
         explainers: comma list of names, globs, combinators, parameters; None = the suite's own list.
         images: number of images, >= 1; None = as the profile says.
@@ -68,7 +68,7 @@ class Config:
     """
 
     suite: tuple[str, ...]
-    model: tuple[str, ...] = ("fmnist-vgg",)
+    model: tuple[str, ...] = ()
     data: str | None = None
     explainers: str | None = None
     images: int | None = None
@@ -90,6 +90,15 @@ class Config:
     quiet: bool = False
     verbose: bool = False
 
+    def models_of(self, suite: suites.Suite) -> tuple[str, ...]:
+        """The models that a suite runs on: those given, else its own."""
+        return self.model or suite.models
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All models of the run, each once."""
+        return tuple(dict.fromkeys(model for name in self.suite for model in self.models_of(suites.get(name))))
+
     def size(self, suite: suites.Suite) -> suites.Size:
         """Images and seeds of a suite: what was given, else what the profile says."""
         default = suite.sizes[self.profile]
@@ -103,9 +112,7 @@ class Config:
         """
         choices = [dict(suites.get(name).choices) for name in self.suite]
         if any(other != choices[0] for other in choices):
-            raise UsageError(
-                f"the suites {', '.join(self.suite)} need protocols of their own; run them one at a time"
-            )
+            raise UsageError(f"the suites {', '.join(self.suite)} need protocols of their own; run them one at a time")
         return protocols.get(self.protocol).with_(**choices[0])
 
     def folder(self) -> Path:
@@ -117,8 +124,8 @@ class Config:
         """
         if self.out is not None:
             return Path(self.out)
-        shaping = {name: getattr(self, name) for name in SHAPING}
-        models = "+".join(re.sub(r"[^A-Za-z0-9.=]+", "-", Path(name).name).strip("-") for name in self.model)
+        shaping = {name: getattr(self, name) for name in SHAPING} | {"model": self.models}
+        models = "+".join(re.sub(r"[^A-Za-z0-9.=]+", "-", Path(name).name).strip("-") for name in self.models)
         return Path("runs") / f"{'+'.join(self.suite)}-{models[:60]}-{digest(shaping)[:8]}"
 
     def slice(self) -> tuple[int, int]:
@@ -131,7 +138,7 @@ class Config:
     def record(self) -> dict[str, Any]:
         """The configuration as it stands in `config.json`, with the sizes of every suite resolved."""
         sizes = {name: asdict(self.size(suites.get(name))) for name in self.suite}
-        return {**asdict(self), "out": str(self.folder()), "sizes": sizes}
+        return {**asdict(self), "model": self.models, "out": str(self.folder()), "sizes": sizes}
 
 
 _LISTS = ("suite", "model", "plugin")
@@ -162,13 +169,11 @@ def resolve(options: Mapping[str, Any], file: str | Path | None = None) -> Confi
         2
     """
     values: dict[str, Any] = {} if file is None else read_toml(file)
-    values.update(
-        {key: value for key, value in options.items() if value is not None and value != () and value != []}
-    )
+    values.update({key: value for key, value in options.items() if value is not None and value != () and value != []})
     checked = {key: _checked(key, value) for key, value in values.items()}
     if not checked.get("suite"):
         raise UsageError(f"no suite was given; write --suite with one of {', '.join(suites.names())}")
-    config = Config(**checked)
+    config = Config(**{**checked, "suite": suites.expand(checked["suite"])})
     _check_names(config)
     return config
 
@@ -225,9 +230,7 @@ def _check_names(config: Config) -> None:
     _one_of("--profile", config.profile, suites.PROFILES)
     _one_of("--precision", config.precision, PRECISIONS)
     if config.backend in LATER_BACKENDS:
-        raise UsageError(
-            f"--backend {config.backend!r} is not part of this version; it has {', '.join(BACKENDS)}"
-        )
+        raise UsageError(f"--backend {config.backend!r} is not part of this version; it has {', '.join(BACKENDS)}")
     _one_of("--backend", config.backend, BACKENDS)
     if config.scheduler is not None:
         raise UsageError(

@@ -54,9 +54,16 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
     own = plugins.of_this_process()
     in_process = tuple(name for name, facts in named.items() if _mentions(facts.spec, own))
     sizes = {suite: config.size(suite) for suite in chosen.values()}
+    models = {suite.name: config.models_of(suite) for suite in sizes}
+    # Per model, how many images it needs and in blocks of which sizes.
+    needed = {
+        model: sorted({(size.images, CHECKS[check].block) for suite, size in sizes.items() if model in models[suite.name]
+                       for check in suite.checks})
+        for model in config.models
+    }  # fmt: skip
     request = {
-        "models": config.model, "data": config.data, "counts": sorted({size.images for size in sizes.values()}),
-        "base": config.seed, "plugins": config.plugin, "device": config.device, "own_process": False,
+        "models": needed, "data": config.data, "base": config.seed, "plugins": config.plugin, "device": config.device,
+        "own_process": False,
     }  # fmt: skip
     answer = json.loads(describe(json.dumps(request), bool(in_process)))
     if "usage" in answer:
@@ -65,7 +72,8 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
     built = plan.build(
         sizes, [subject_facts(values) for values in answer["subjects"]], found,
         {name: check_facts(CHECKS[name], protocol) for suite in sizes for name in suite.checks},
-        repeats=protocol.ceiling_repeats, draws=protocol.floor_draws, base=config.seed, dtype=config.precision,
+        draws={"once": 1, "ceiling": protocol.ceiling_repeats, "floor": protocol.floor_draws},
+        base=config.seed, dtype=config.precision, models=models,
     )  # fmt: skip
     side = {name: facts.info for name, facts in named.items()}
     return Facts(built, protocol, tuple(answer["devices"]), side, tuple(loaded), in_process)
@@ -93,6 +101,7 @@ def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
         info.version,
         len(info.measures) - per_stage,
         per_stage,
+        **{name: getattr(info, name) for name in ("family", "staged", "draws", "block", "about_model", "truth")},
     )
 
 
@@ -111,15 +120,11 @@ def measures() -> dict[str, dict[str, Any]]:
     return table
 
 
-def _explainers(
-    suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]
-) -> list[plan.ExplainerFacts]:
+def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]) -> list[plan.ExplainerFacts]:
     import explainers
 
     try:
-        names = explainers.expand(
-            config.explainers if config.explainers is not None else ",".join(suite.explainers)
-        )
+        names = explainers.expand(config.explainers if config.explainers is not None else ",".join(suite.explainers))
     except UsageError as error:
         broken = [f"{plugin.name} ({plugin.error})" for plugin in loaded if plugin.error]
         if not broken:

@@ -14,13 +14,8 @@ from typing import Any
 from models.naming import UsageError
 
 from .cell import Cell, canonical, digest
-from .checks.base import MODEL
+from .checks.base import BLOCK, MODEL
 from .suites import Size, Suite
-
-BLOCK = 16
-"""Images per block: a constant of the protocol, whatever the batch size, so that a larger run reuses finished cells."""
-
-CALIBRATION = ("ceiling", "floor")
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,7 @@ class SubjectFacts:
         digests: per block size in use, content digest of each block: {"start:stop": sha256}.
         stages: names of the stages, output layer first.
         pixels: pixels of an image, height times width.
+        truth: kind of ground truth that the images carry, empty for none.
     """
 
     text: str
@@ -48,6 +44,7 @@ class SubjectFacts:
     digests: dict[str, str]
     stages: tuple[str, ...]
     pixels: int = 0
+    truth: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,13 +69,26 @@ class ExplainerFacts:
 
 @dataclass(frozen=True)
 class CheckFacts:
-    """What a check's result depends on, and how many rows it gives at each stage: per image, and about the stage."""
+    """What a check's result depends on, how many rows it gives at each stage (per image, and about the stage), where it runs.
+
+    The attributes from `family` on are those of `bench.checks.CheckInfo`.
+    """
 
     parameters: dict[str, Any]
     protocol: dict[str, str]
     version: int
     per_image: int
     per_stage: int
+    family: str = "randomization"
+    staged: bool = True
+    draws: str = "seeds"
+    block: int = BLOCK
+    about_model: bool = False
+    truth: tuple[str, ...] = ()
+
+    def applies(self, subject: SubjectFacts) -> bool:
+        """Whether the check can be made on the images of a subject."""
+        return not self.truth or subject.truth in self.truth
 
     @property
     def identity(self) -> str:
@@ -94,12 +104,13 @@ class Task:
     subject: int
     start: int
     stop: int
+    family: str
     cost: float
 
     @property
-    def group(self) -> tuple[int, int, int, bool, int]:
+    def group(self) -> tuple[int, int, int, str, int]:
         """Cells with equal groups share a shard."""
-        return self.subject, self.start, self.stop, self.cell.check in CALIBRATION, self.cell.seed
+        return self.subject, self.start, self.stop, self.family, self.cell.seed
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,7 @@ class Shard:
         model, data: what to load.
         start, stop: the block, as positions in `indices`.
         indices: image indices of the block.
-        calibration: ceiling and floor cells, else cells along the stages.
+        family: module of `bench.checks` that computes the cells.
         seed: seed index, repeat or draw.
         cells: per cell key, suite, check, subject, explainer, images (ids).
         cost: estimated forward-backward passes.
@@ -121,7 +132,7 @@ class Shard:
     start: int
     stop: int
     indices: tuple[int, ...]
-    calibration: bool
+    family: str
     seed: int
     cells: tuple[dict[str, Any], ...]
     cost: float
@@ -134,8 +145,8 @@ class Shard:
     @property
     def label(self) -> str:
         """What progress shows, for example `fmnist-vgg images 0-15 seed 2`."""
-        kind = "calibration " if self.calibration else "seed "
-        return f"{self.cells[0]['subject']} · images {self.start}-{self.stop - 1} · {kind}{self.seed}"
+        kind = "" if self.family == "randomization" else f"{self.family.replace('_', ' ')} "
+        return f"{self.cells[0]['subject']} · images {self.start}-{self.stop - 1} · {kind}seed {self.seed}"
 
     def to_json(self) -> str:
         """The shard as text, for the way to another process."""
@@ -186,7 +197,7 @@ class Plan:
 
     def shards(self, tasks: Iterable[Task]) -> list[Shard]:
         """Tasks grouped into shards, the longest first so that the workers finish together."""
-        groups: dict[tuple[int, int, int, bool, int], list[Task]] = {}
+        groups: dict[tuple[int, int, int, str, int], list[Task]] = {}
         for task in tasks:
             groups.setdefault(task.group, []).append(task)
         shards = [self._shard(group) for group in groups.values()]
@@ -201,7 +212,6 @@ class Plan:
              "explainer": task.cell.explainer, "seed": task.cell.seed, "images": list(task.cell.images)}
             for task in tasks
         )  # fmt: skip
-        calibration = first.cell.check in CALIBRATION
         cost = sum(task.cost for task in tasks)
         return Shard(
             subject.text,
@@ -209,21 +219,21 @@ class Plan:
             first.start,
             first.stop,
             indices,
-            calibration,
+            first.family,
             first.cell.seed,
             cells,
             cost,
         )
 
 
-def blocks(images: int) -> list[tuple[int, int]]:
-    """Start and stop of each block of at most `BLOCK` images.
+def blocks(images: int, size: int = BLOCK) -> list[tuple[int, int]]:
+    """Start and stop of each block of at most `size` images.
 
     Example:
         >>> blocks(20)
         [(0, 16), (16, 20)]
     """
-    return [(start, min(start + BLOCK, images)) for start in range(0, images, BLOCK)]
+    return [(start, min(start + size, images)) for start in range(0, images, size)]
 
 
 def build(
@@ -232,10 +242,10 @@ def build(
     explainers: Mapping[str, Sequence[ExplainerFacts]],
     checks: Mapping[str, CheckFacts],
     *,
-    repeats: int,
-    draws: int,
+    draws: Mapping[str, int],
     base: int,
     dtype: str,
+    models: Mapping[str, Collection[str]] | None = None,
 ) -> Plan:
     """The grid of cells of a run; a cell that two suites ask for stands in it once.
 
@@ -244,21 +254,35 @@ def build(
         subjects: the models under test.
         explainers: per suite name, the explainers, references included.
         checks: per check name, what its result depends on.
-        repeats: repeats on the trained model for the ceiling, >= 1.
-        draws: fully re-initialised models for the floor, >= 1.
+        draws: number of seed indices of the checks that do not take those of the run, by `CheckInfo.draws`.
         base: base seed.
         dtype: numerics.
+        models: per suite name, the texts of the subjects it runs on; None means all.
+
+    Raises:
+        UsageError: a suite has no check for any of its subjects.
     """
     tasks: dict[str, Task] = {}
     for suite, size in sizes.items():
+        found = 0
         for number, subject in enumerate(subjects):
+            if models is not None and subject.text not in models[suite.name]:
+                continue
             for check in suite.checks:
-                seeds = {"ceiling": repeats, "floor": draws}.get(check, size.seeds)
-                for task in _check_tasks(
-                    check, checks[check], size.images, seeds, subject, explainers[suite.name]
-                ):
+                facts = checks[check]
+                if not facts.applies(subject):
+                    continue
+                seeds = draws.get(facts.draws, size.seeds)
+                for task in _check_tasks(check, facts, size.images, seeds, subject, explainers[suite.name]):
                     cell = replace(task.cell, suite=suite.name, base=base, dtype=dtype)
                     tasks.setdefault(cell.key, replace(task, cell=cell, subject=number))
+                    found += 1
+        if not found:
+            needed = sorted({kind for check in suite.checks for kind in checks[check].truth} - {""})
+            raise UsageError(
+                f"suite {suite.name!r} has no check for these models and images; it needs images with known evidence "
+                f"({', '.join(needed)}): leave --model and --data out to run it on its own"
+            )
     return Plan(tuple(tasks.values()), tuple(subjects))
 
 
@@ -270,12 +294,10 @@ def _check_tasks(
     subject: SubjectFacts,
     explainers: Sequence[ExplainerFacts],
 ) -> Iterator[Task]:
-    stages = len(subject.stages)
-    health = check.startswith("health-")
-    layers = 1 if check in CALIBRATION else stages + 1
-    for start, stop in blocks(images)[: 1 if health else None]:
+    layers = len(subject.stages) + 1 if facts.staged else 1
+    for start, stop in blocks(images, facts.block)[: 1 if facts.about_model else None]:
         for seed in range(seeds):
-            for explainer in (None,) if health else explainers:
+            for explainer in (None,) if facts.about_model else explainers:
                 count = stop - start
                 rows = layers * (count * facts.per_image + facts.per_stage)
                 cell = Cell(
@@ -287,12 +309,10 @@ def _check_tasks(
                     seed=seed, base=0, dtype="", rows=rows,
                 )  # fmt: skip
                 cost = layers * count * (explainer.cost if explainer else 1.0)
-                yield Task(cell, 0, start, stop, cost)
+                yield Task(cell, 0, start, stop, facts.family, cost)
 
 
-def join(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], folder: str
-) -> list[dict[str, Any]]:
+def join(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
     """The cells of a folder after a run that widens it.
 
     More images, seeds, explainers or suites widen a folder. A run that would measure the same thing a second time in

@@ -56,8 +56,8 @@ def describe(request_text: str) -> str:
     """What a plan needs to know about the models and this machine.
 
     Args:
-        request_text: JSON with `models`, `data`, `counts` (numbers of images in use), `base`, `plugins`, `device`,
-            `own_process`.
+        request_text: JSON with `models` (name to pairs of a number of images and the size of a block), `data`, `base`,
+            `plugins`, `device`, `own_process`.
 
     Returns:
         JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user.
@@ -69,16 +69,20 @@ def describe(request_text: str) -> str:
         plugins.load(request["plugins"])
         found = devices.available(request["device"])
         return json.dumps(
-            {"devices": found, "subjects": [_subject_facts(model, request) for model in request["models"]]}
+            {
+                "devices": found,
+                "subjects": [_subject_facts(model, needed, request) for model, needed in request["models"].items()],
+            }
         )
     except (UsageError, RunFolderError) as error:
         return json.dumps({"usage": str(error), "traceback": traceback.format_exc()})
 
 
-def _subject_facts(model: str, request: dict[str, Any]) -> dict[str, Any]:
+def _subject_facts(model: str, needed: list[tuple[int, int]], request: dict[str, Any]) -> dict[str, Any]:
     subject = subject_of(model, request["data"], "cpu", "float32")
-    indices = subject.select(max(request["counts"]), request["base"])
-    spans = sorted({span for count in request["counts"] for span in blocks(count)})
+    indices = subject.select(max(count for count, _ in needed), request["base"])
+    spans = sorted({span for count, size in needed for span in blocks(count, size)})
+    truth = getattr(subject.data, "truth", None)
     return {
         "text": model,
         "data": request["data"],
@@ -89,4 +93,5 @@ def _subject_facts(model: str, request: dict[str, Any]) -> dict[str, Any]:
         "digests": {f"{start}:{stop}": subject.data.digest(indices[start:stop]) for start, stop in spans},
         "stages": [stage.name for stage in subject.stages],
         "pixels": int(subject.data.shape[-1] * subject.data.shape[-2]),
+        "truth": "" if truth is None else str(truth.kind),
     }

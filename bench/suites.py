@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from models.naming import UsageError, near
 
-LATER = ("class-discrimination", "pixel-perturbation", "generative", "all")
+LATER = ("class-discrimination", "pixel-perturbation", "generative")
+ALL = "all"
+"""Stands for every suite but `smoke`."""
 PROFILES = ("quick", "standard", "full")
 
 REFERENCES = ("input", "edge-detector", "constant", "random", "random-by-model")
@@ -50,6 +52,7 @@ class Suite:
         references: explainers with a known verdict, always run beside the others.
         sizes: one per profile.
         choices: what the suite changes in the protocol, for example fewer draws for the floor.
+        models: used when `--model` is not given.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Suite:
     references: tuple[str, ...] = REFERENCES
     sizes: Mapping[str, Size] = field(default_factory=dict, hash=False)
     choices: Mapping[str, int] = field(default_factory=dict, hash=False)
+    models: tuple[str, ...] = ("fmnist-vgg",)
 
 
 _SUITES = (
@@ -95,6 +99,17 @@ def suites() -> tuple[Suite, ...]:
     return _SUITES
 
 
+def expand(chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """The suites that are meant, each once: `all` stands for every suite but `smoke`.
+
+    Example:
+        >>> expand(("smoke", "smoke"))
+        ('smoke',)
+    """
+    every = [name for name in names() if name != "smoke"]
+    return tuple(dict.fromkeys(each for name in chosen for each in (every if name == ALL else [name])))
+
+
 def get(name: str) -> Suite:
     """The suite of this name.
 
@@ -108,7 +123,7 @@ def get(name: str) -> Suite:
     for suite in _SUITES:
         if suite.name == name:
             return suite
-    allowed = ", ".join(names())
+    allowed = ", ".join([*names(), ALL])
     if name in LATER:
         raise UsageError(f"suite {name!r} is not part of this version; this version has {allowed}")
     raise UsageError(f"unknown suite {name!r}; allowed are {allowed}{near(name, names())}")

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from reports.store import Store
 
 from . import devices, memory, plugins, protocols, provenance
 from .checks.base import MODEL, CellResult
-from .plan import BLOCK, Shard
+from .plan import Shard
 from .subjects import forget, subject_of
 
 if TYPE_CHECKING:
@@ -158,8 +159,10 @@ def _results(
     shortage: memory.Shortage,
 ) -> Iterator[CellResult]:
     """The results of a shard; when memory runs out, what is left is tried again with half as many images at once."""
-    from .checks import randomization
-
+    family = shard.family if "." in shard.family else f"bench.checks.{shard.family}"
+    run_block = import_module(family).run_block
+    # Pictures come from the first block and the first seed.
+    pictures = PICTURES if shard.start == 0 and shard.seed == 0 else 0
     protocol = protocols.get(context.protocol).with_(**context.choices)
     batch_size = context.batch_size
     while True:
@@ -169,15 +172,10 @@ def _results(
             "wanted": set(missing),
             "base": context.base,
             "batch_size": batch_size,
+            "pictures": pictures,
         }
-        if shard.calibration:
-            results = randomization.run_calibration(subject, found, list(shard.indices), shard.seed, **common)
-        else:
-            pictures = PICTURES if shard.start == 0 and shard.seed == 0 else 0
-            results = randomization.run_block(
-                subject, found, list(shard.indices), shard.seed, pictures=pictures, **common
-            )
-        smaller = shortage.next(subject, found, min(batch_size or BLOCK, len(shard.indices)))
+        results = run_block(subject, found, list(shard.indices), shard.seed, **common)
+        smaller = shortage.next(subject, found, min(batch_size or len(shard.indices), len(shard.indices)))
         short: dict[str, str] = {}
         try:
             for result in results:
@@ -245,9 +243,7 @@ def explainers_of(names: Iterable[str]) -> list[Explainer]:
 def _note(store: Store, context: Context, device: str, subject: Subject) -> None:
     """Store where this process's results come from."""
     used = [
-        {"name": plugin.name, "origin": plugin.origin}
-        for plugin in plugins.load(context.plugins)
-        if not plugin.error
+        {"name": plugin.name, "origin": plugin.origin} for plugin in plugins.load(context.plugins) if not plugin.error
     ]
     name, record = provenance.collect(
         device=device, precision=context.precision, subjects={subject.name: subject.identity()}, plugins=used
@@ -279,9 +275,7 @@ def _claim(context: Context, shard: Shard) -> Iterator[None]:
     mark = Path(context.store) / CLAIMS / shard.id
     try:
         mark.parent.mkdir(exist_ok=True)
-        mark.write_text(
-            json.dumps({"label": shard.label, "host": socket.gethostname(), "process": os.getpid()})
-        )
+        mark.write_text(json.dumps({"label": shard.label, "host": socket.gethostname(), "process": os.getpid()}))
     except OSError as error:
         raise unwritable(mark, error) from error
     try:

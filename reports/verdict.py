@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,9 @@ MEANINGS = {
 }
 """What each verdict means, in one sentence."""
 
+JUDGES: dict[str, str] = {}
+"""Suite -> module whose `judge(frame)` gives its verdicts; randomisation is judged here."""
+
 # Rows of the table: name, check that holds the values, first stage only.
 _ROWS = (
     ("cascading", "cascading", True),
@@ -73,15 +77,16 @@ class _Judgement:
 
 
 def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | None = None) -> pd.DataFrame:
-    """Judge every explainer on randomisation.
+    """Judge every explainer on every check.
 
-    The rows of one explainer: `cascading` is decided by the first stage (only the output layer is random),
+    Each suite has its own rules; those of the suites in `JUDGES` stand in the module named there. The rows of one
+    explainer on randomisation: `cascading` is decided by the first stage (only the output layer is random),
     `cascading-all` by the mean D over all stages, `independent` by the mean D over the layers randomised one
     at a time.
 
     Args:
         frame: tidy records, best from `reports.load`, which also knows what was expected.
-        measure: the similarity that is judged.
+        measure: the similarity that randomisation is judged by.
         threshold: limit on D, between 0 and 1; by default that of the run's protocol, else `THRESHOLD`.
 
     Returns:
@@ -99,7 +104,11 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
     """
     table = _Table(frame, measure, threshold_of(frame) if threshold is None else threshold)
     rows = [table.row(group, name, first) for group, name, first in table.wanted()]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    own = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    suites = {*frame["suite"].unique(), *(suite for _, _, suite, _ in table.planned)}
+    others = [import_module(JUDGES[suite]).judge(frame) for suite in sorted(suites & JUDGES.keys())]
+    found = [part for part in (own, *others) if len(part)]
+    return pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0]
 
 
 def threshold_of(frame: pd.DataFrame) -> float:

@@ -48,13 +48,15 @@ CHECKS: dict[str, CheckInfo] = {
         CheckInfo("independent", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE),
                   "one layer re-initialised at a time, everything else as trained"),
         CheckInfo("ceiling", 1, "randomization", _SIMILARITY,
-                  "similarity of repeated runs on the trained model: 1 for a deterministic explainer"),
+                  "similarity of repeated runs on the trained model: 1 for a deterministic explainer",
+                  family="calibration", staged=False, draws="ceiling"),
         CheckInfo("floor", 1, "randomization", _SIMILARITY,
-                  "similarity with maps of fully re-initialised models: what nothing in common looks like"),
+                  "similarity with maps of fully re-initialised models: what nothing in common looks like",
+                  family="calibration", staged=False, draws="floor"),
         CheckInfo("health-cascading", 1, "randomization", _HEALTH,
-                  "is there still something to explain along the cascade?"),
+                  "is there still something to explain along the cascade?", about_model=True),
         CheckInfo("health-independent", 1, "randomization", _HEALTH,
-                  "is there still something to explain with one layer random?"),
+                  "is there still something to explain with one layer random?", about_model=True),
     )
 }  # fmt: skip
 """Name of a check -> what it declares."""

@@ -13,6 +13,9 @@ NOT_APPLICABLE = "not-applicable"
 FAILED = "failed"
 STATUSES = (OK, ZERO, CONSTANT, NON_FINITE, NOT_APPLICABLE, FAILED)
 
+BLOCK = 16
+"""Images per cell where a check does not say otherwise."""
+
 MODEL = "(model)"
 """The name in the column `explainer` of rows about the model alone."""
 
@@ -68,6 +71,14 @@ class CheckInfo:
         suite: the suite it belongs to.
         measures: what its rows hold.
         summary: one line for tables.
+        family: module of `bench.checks` (with a dot: any module) whose `run_block` computes it, together with the other
+            checks of the family, for one block of images and one seed.
+        staged: whether there are rows for every stage of the model, 0 to the number of stages; else for one place only.
+        draws: how many seed indices there are: `seeds` (as many as the run has), `once`, `ceiling` (the protocol's repeats on
+            the trained model) or `floor` (the protocol's fully re-initialised models).
+        block: images per cell, a constant whatever the batch size, so that a larger run reuses finished cells.
+        about_model: rows about the model alone, on the first block, without an explainer.
+        truth: kinds of ground truth that the images must carry (`""`: none); empty means any images will do.
     """
 
     name: str
@@ -75,6 +86,12 @@ class CheckInfo:
     suite: str
     measures: tuple[Measure, ...]
     summary: str
+    family: str = "randomization"
+    staged: bool = True
+    draws: str = "seeds"
+    block: int = BLOCK
+    about_model: bool = False
+    truth: tuple[str, ...] = ()
 
     @property
     def per_image(self) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from explainers import Explainer
 
 
-def run_calibration(
+def run_block(
     subject: Subject,
     explainers: Sequence[Explainer],
     indices: Sequence[int],
@@ -31,6 +31,7 @@ def run_calibration(
     wanted: Collection[tuple[str, str]],
     base: int,
     batch_size: int | None = None,
+    pictures: int = 0,
 ) -> Iterator[CellResult]:
     """One repeat for the ceiling and one fully re-initialised model for the floor, for all explainers at once.
 
@@ -43,6 +44,7 @@ def run_calibration(
         wanted: pairs (check, explainer); checks `ceiling` and `floor`.
         base: base seed of the run.
         batch_size: images per pass, None for everything at once.
+        pictures: without effect; these cells bring none.
 
     Yields:
         One result per wanted pair. `ceiling`: the trained model explained again with fresh random numbers (stage 0); a

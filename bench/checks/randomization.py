@@ -19,7 +19,6 @@ from models.stages import Stage
 
 from .base import MODEL, CellResult
 from .block import Block, Found
-from .calibration import run_calibration
 from .health import Health
 from .passes import is_signed
 from .records import TRAINED, Common, Film, Place, Work, health_rows, score_rows
@@ -27,7 +26,7 @@ from .records import TRAINED, Common, Film, Place, Work, health_rows, score_rows
 if TYPE_CHECKING:
     from explainers import Explainer
 
-__all__ = ["PICTURES", "run_block", "run_calibration"]
+__all__ = ["PICTURES", "run_block"]
 
 PICTURES = 4
 

@@ -25,6 +25,9 @@ def guarded(verbose: bool = False, resume: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        # CPython remembers an interrupt that left an exec() (dataclasses make their methods with it while they are imported)
+        # and then ends the process by signal, whatever the exit code; the next exec() makes it forget.
+        exec("")
         say(f"\nstopped; {resume}" if resume else "\nstopped")
         raise typer.Exit(INTERRUPTED) from None
     except UsageError as error:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench import protocols
 from bench.checks import CHECKS, CellResult
-from bench.checks.randomization import run_block, run_calibration
+from bench.checks.calibration import run_block as run_calibration
+from bench.checks.randomization import run_block
 from bench.checks.similarity import MEASURES
 from models.base import Subject
 from models.randomize import randomized

@@ -7,13 +7,15 @@ from models.naming import UsageError
 
 def test_defaults_come_from_the_profile():
     config = resolve({"suite": "randomization"})
-    assert config.suite == ("randomization",) and config.model == ("fmnist-vgg",)
+    assert config.suite == ("randomization",) and config.models == ("fmnist-vgg",)
     assert config.size(suites.get("randomization")) == suites.Size(16, 5)
 
 
 @pytest.mark.parametrize(("profile", "size"), [("quick", (16, 5)), ("standard", (32, 10)), ("full", (64, 20))])
 def test_profiles(profile, size):
-    assert resolve({"suite": "randomization", "profile": profile}).size(suites.get("randomization")) == suites.Size(*size)
+    assert resolve({"suite": "randomization", "profile": profile}).size(suites.get("randomization")) == suites.Size(
+        *size
+    )
 
 
 def test_command_line_wins_over_file_over_profile(tmp_path):
@@ -81,7 +83,10 @@ def test_an_unknown_key_of_a_file_is_refused(tmp_path):
 def test_the_default_folder_names_what_shapes_the_results():
     plain = Config(("smoke",)).folder()
     assert plain == Config(("smoke",), jobs=7, device="cpu", batch_size=3, memory="2GB", quiet=True).folder()
-    assert len({Config(("smoke",), **change).folder() for change in ({}, {"images": 3}, {"seed": 1}, {"model": ("a",)})}) == 4
+    assert (
+        len({Config(("smoke",), **change).folder() for change in ({}, {"images": 3}, {"seed": 1}, {"model": ("a",)})})
+        == 4
+    )
     assert Config(("smoke",), model=("../dir/my net.py:f[x]",)).folder().parts[0] == "runs"
     assert len(Config(("smoke",), model=("../dir/my net.py:f[x]",)).folder().parts) == 2
 
@@ -90,3 +95,10 @@ def test_every_option_of_the_command_line_is_a_key():
     from bench.cli.options import OPTIONS
 
     assert {option.key for option in OPTIONS} == set(KEYS) - {"scheduler"}
+
+
+def test_all_stands_for_every_suite_but_smoke():
+    chosen = resolve({"suite": "all"}).suite
+    assert (
+        set(chosen) == set(suites.names()) - {"smoke"} and resolve({"suite": ["randomization", "all"]}).suite == chosen
+    )

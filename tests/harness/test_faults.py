@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -96,6 +97,21 @@ def test_ctrl_c_with_one_process(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in said, said
+
+
+def test_an_interrupt_inside_exec_keeps_its_exit_code(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "from bench.cli.guard import guarded\nimport typer\napp = typer.Typer()\n@app.command()\ndef main():\n"
+        "    with guarded():\n        exec('raise KeyboardInterrupt')\napp()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 130, done
 
 
 def test_an_explainer_that_kills_its_process_fails_alone(tmp_path):

@@ -4,31 +4,32 @@ from dataclasses import replace
 import pytest
 
 from bench import plan, suites
-from bench.plan import CheckFacts, ExplainerFacts, Shard, SubjectFacts, blocks, build, join
+from bench.checks import CHECKS as DECLARED
+from bench.facts import check_facts
+from bench.plan import ExplainerFacts, Shard, SubjectFacts, blocks, build, join
+from bench.protocols import get
 from models.naming import UsageError
 
-CHECKS = {
-    "cascading": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=1),
-    "independent": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=1),
-    "ceiling": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=0),
-    "floor": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=6, per_stage=0),
-    "health-cascading": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=0, per_stage=4),
-    "health-independent": CheckFacts({}, {"name": "p", "hash": "h"}, 1, per_image=0, per_stage=4),
-}
-EXPLAINERS = [ExplainerFacts(name, {"name": name}, 1, {"cost": cost}) for name, cost in (("cheap", 1.0), ("dear", 50.0))]
+CHECKS = {name: check_facts(DECLARED[name], get("recommended")) for name in suites.get("randomization").checks}
+DRAWS = {"once": 1, "ceiling": 2, "floor": 5}
+EXPLAINERS = [
+    ExplainerFacts(name, {"name": name}, 1, {"cost": cost}) for name, cost in (("cheap", 1.0), ("dear", 50.0))
+]
 
 
 def subject(images: int, weights: str = "w") -> SubjectFacts:
     ids = tuple(f"set/{index}" for index in range(images))
     digests = {f"{start}:{stop}": f"d{start}-{stop}" for count in (images, 16, 32) for start, stop in blocks(count)}
-    return SubjectFacts("m", None, "m", {"name": "m", "weights": weights}, tuple(range(images)), ids, digests, ("fc", "conv"))
+    return SubjectFacts(
+        "m", None, "m", {"name": "m", "weights": weights}, tuple(range(images)), ids, digests, ("fc", "conv")
+    )
 
 
 def made(images: int = 16, seeds: int = 2, weights: str = "w", base: int = 0, chosen=EXPLAINERS) -> plan.Plan:
     suite = suites.get("randomization")
     return build(
         {suite: suites.Size(images, seeds)}, [subject(images, weights)], {suite.name: chosen}, CHECKS,
-        repeats=2, draws=5, base=base, dtype="float32",
+        draws=DRAWS, base=base, dtype="float32",
     )  # fmt: skip
 
 
@@ -57,6 +58,38 @@ def test_a_larger_run_holds_the_cells_of_a_smaller_one():
     assert set(made(16, chosen=EXPLAINERS[:1]).keys) < set(made(16).keys)
 
 
+def test_a_check_runs_where_its_evidence_is_and_a_suite_on_its_models():
+    suite = replace(suites.get("randomization"), checks=("cascading", "ceiling"))
+    planted = replace(subject(16), text="planted", name="planted", identity={"name": "planted"}, truth="cue")
+    facts = {
+        "cascading": replace(CHECKS["cascading"], truth=("cue",)),
+        "ceiling": replace(CHECKS["ceiling"], block=4, draws="once"),
+    }
+
+    def grid(models):
+        return build(
+            {suite: suites.Size(16, 3)}, [replace(subject(16), digests=four), replace(planted, digests=four)],
+            {suite.name: EXPLAINERS}, facts, draws=DRAWS, base=0, dtype="float32", models=models,
+        )  # fmt: skip
+
+    four = {f"{start}:{stop}": f"d{start}-{stop}" for size in (4, 16) for start, stop in blocks(16, size)}
+    found = {(task.cell.check, task.cell.subject) for task in grid(None).tasks}
+    assert found == {("cascading", "planted"), ("ceiling", "planted"), ("ceiling", "m")}
+    assert len([task for task in grid(None).tasks if task.cell.subject == "m"]) == 4 * len(EXPLAINERS)
+    assert {task.cell.subject for task in grid({suite.name: ("m",)}).tasks} == {"m"}
+    only = replace(suite, checks=("cascading",))
+    with pytest.raises(UsageError, match="no check for these models and images"):
+        build(
+            {only: suites.Size(16, 3)},
+            [subject(16)],
+            {only.name: EXPLAINERS},
+            facts,
+            draws=DRAWS,
+            base=0,
+            dtype="float32",
+        )
+
+
 def test_missing_is_the_plan_without_what_is_done():
     grid = made()
     done = set(grid.keys[:5])
@@ -70,9 +103,11 @@ def test_a_shard_holds_all_explainers_of_a_block_and_a_seed():
     assert sorted(cell["key"] for shard in shards for cell in shard.cells) == sorted(grid.keys)
     for shard in shards:
         assert len({cell["seed"] for cell in shard.cells}) == 1
-        assert {tuple(cell["images"]) for cell in shard.cells} == {shard.cells[0]["images"] and tuple(shard.cells[0]["images"])}
+        assert {tuple(cell["images"]) for cell in shard.cells} == {
+            shard.cells[0]["images"] and tuple(shard.cells[0]["images"])
+        }
         assert {"cheap", "dear"} <= {cell["explainer"] for cell in shard.cells}
-    walks = [shard for shard in shards if not shard.calibration]
+    walks = [shard for shard in shards if shard.family == "randomization"]
     assert len(walks) == 4 and len(shards) == 4 + 2 * 5
 
 
@@ -133,6 +168,6 @@ def test_a_cell_that_two_suites_share_is_planned_once():
     both = {suite: suites.Size(16, 2), replace(suite, name="other"): suites.Size(16, 2)}
     grid = build(
         both, [subject(16)], {"randomization": EXPLAINERS, "other": EXPLAINERS}, CHECKS,
-        repeats=2, draws=5, base=0, dtype="float32",
+        draws=DRAWS, base=0, dtype="float32",
     )  # fmt: skip
     assert grid.keys == made(16, 2).keys
