@@ -60,9 +60,11 @@ def oracle(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> T
     Raises:
         ExplainerError: the subject's data have no planted evidence.
     """
-    if subject.evidence is None:
+    truth = subject.data.truth
+    evidence = subject.evidence or (truth and truth.evidence)
+    if evidence is None:
         raise ExplainerError(f"oracle needs planted evidence, which the data of {subject.name} do not have")
-    return subject.evidence(images, targets)
+    return evidence(images, targets)
 
 
 def image_key(image: Tensor) -> str:

@@ -18,6 +18,8 @@ from .naming import UsageError, near
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .truth.base import Truth
+
 EMBEDDED = Path(__file__).parent / "zoo" / "data" / "fashion-mnist"
 SYSTEM = (
     Path("/usr/share/datasets/fashion-mnist"),
@@ -52,6 +54,7 @@ class ImageSet:
         class_names: one per class.
         shape: (C, H, W) of an image.
         read: indices -> (n, C, H, W) uint8 or float32 in [0, 1].
+        truth: where the evidence of each class is in each image, None where that is not known.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
     read: Callable[[Sequence[int]], np.ndarray] = field(repr=False)
+    truth: Truth | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,12 +89,15 @@ def datasets() -> list[DataCard]:
     """The data sets that need no download.
 
     Example:
-        >>> [card.name for card in datasets()]
-        ['fashion-mnist', 'fashion-mnist-train']
+        >>> [card.name for card in datasets()][:3]
+        ['fashion-mnist', 'fashion-mnist-train', 'fmnist-mosaic']
     """
+    from .truth.sets import cards
+
     return [
         DataCard("fashion-mnist", "10,000 test images, 28x28 gray padded to 32x32, 10 classes", "embedded", 10_000),
         DataCard("fashion-mnist-train", "the first 10,000 training images, likewise", "embedded", 10_000),
+        *cards(),
     ]
 
 
@@ -109,6 +116,10 @@ def load_data(name: str) -> ImageSet:
         return fashion_mnist("test")
     if name == "fashion-mnist-train":
         return fashion_mnist("train10k")
+    from .truth.sets import NAMES, made_set
+
+    if name in NAMES:
+        return made_set(name)
     path = Path(name)
     if path.is_dir():
         return _folder(path)
