@@ -51,11 +51,13 @@ class Maps:
         maps: (N, H, W) float.
         failed: (N,) bool, maps that the explainer itself gave up.
         seconds: wall time of the call; passes shared with other explainers count for the first that asked.
+        counterfactual: (N, C, H, W) in [0, 1] of explainers that make one, else None.
     """
 
     maps: Tensor
     failed: Tensor
     seconds: float
+    counterfactual: Tensor | None = None
 
 
 def is_signed(explainer: Explainer, protocol: Protocol) -> bool:
@@ -88,7 +90,7 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
         )
     check_sign(maps, is_signed(explainer, request.protocol), explainer.name)
     failed = torch.tensor([status == FAILED for status in result.status], dtype=torch.bool, device=maps.device)
-    return Maps(maps, failed, time.perf_counter() - start)
+    return Maps(maps, failed, time.perf_counter() - start, result.counterfactual)
 
 
 def described(error: BaseException, stage: int | None = None) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Card:
 class Answer:
     attribution: Tensor
     status: list[str]
+    counterfactual: Tensor | None = None
 
     def map(self, mode: str = "signed") -> Tensor:
         return self.attribution.sum(1)
