@@ -15,8 +15,13 @@ from models.naming import Spec
 
 from . import memory, registry
 from .info import Info
+from .trajectory import Trajectory, joined
 
 STATUSES = ("ok", "degenerate-zero", "degenerate-constant", "non-finite", "failed")
+OUTCOMES = ("converged", "infeasible", "trivial", "failed")
+"""How a search for a counterfactual ended: it meets its own goal, it does not, nothing had to be moved, it broke."""
+CONTRASTIVE = ("counterfactual", "trajectory", "reconstruction", "latents", "source", "target", "outcome")
+"""What an explanation says beside its attribution where it comes with a counterfactual."""
 
 
 class ExplainerError(RuntimeError):
@@ -34,8 +39,13 @@ class Explanation:
         info: the card of the explainer.
         residual: (N,) relative error of the method's own balance (completeness, conservation), None where it has none.
         counterfactual: (N, C, H, W) in [0, 1] of contrastive explainers, else None.
-        trajectory: images on the way to the counterfactual with requested and achieved probabilities, else None.
+        trajectory: images on the way to the counterfactual with the probabilities of all classes, else None.
         extra: further tensors or numbers of the method, by name.
+        reconstruction: (N, C, H, W) what the generator makes of the image itself, else None.
+        latents: (where the search began, where it ended), each (N, ...), else None.
+        source: (N,) class that the counterfactual moves away from, else None.
+        target: (N,) class that it moves to (the probe), -1 where there is none, else None.
+        outcome: per image one of OUTCOMES, None for explainers without a counterfactual.
     """
 
     attribution: Tensor
@@ -44,8 +54,13 @@ class Explanation:
     info: Info
     residual: Tensor | None = None
     counterfactual: Tensor | None = None
-    trajectory: Any = None
+    trajectory: Trajectory | None = None
     extra: dict[str, Any] | None = None
+    reconstruction: Tensor | None = None
+    latents: tuple[Tensor, Tensor] | None = None
+    source: Tensor | None = None
+    target: Tensor | None = None
+    outcome: tuple[str, ...] | None = None
 
     def map(self, mode: str = "signed") -> Tensor:
         """The attribution as one map per image, (N, H, W).
@@ -66,9 +81,14 @@ class Partial:
     attribution: Tensor
     residual: Tensor | None = None
     counterfactual: Tensor | None = None
-    trajectory: Any = None
+    trajectory: Trajectory | None = None
     failed: Tensor | None = None
     extra: dict[str, Any] | None = None
+    reconstruction: Tensor | None = None
+    latents: tuple[Tensor, Tensor] | None = None
+    source: Tensor | None = None
+    target: Tensor | None = None
+    outcome: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,23 @@ class Explainer:
         """Its card and those of the explainers inside it."""
         inner = self.resolved.inner
         return (self.info, *(registry.get(inner).cards if inner is not None else ()))
+
+    def anchored(self, trained: Subject) -> Explainer:
+        """This explainer asking other weights the question that it asks the trained network.
+
+        A search for a counterfactual starts from a point, with a residual, between two classes, all found with the help of
+        the network. On a network with random layers those of the trained one are kept, and its logits are brought to the
+        trained spread, so that only what the network answers differs. Explainers that find nothing beforehand are
+        returned as they are.
+
+        Args:
+            trained: the network before its weights were changed; must not change while the result is in use.
+        """
+        if not self.info.anchors:
+            return self
+        from .contrastive.anchor import Anchored
+
+        return Anchored(self.name, self.info, self.resolved, trained)
 
     def explain(
         self,
@@ -197,7 +234,9 @@ def _checked_output(
     explainer: Explainer, made: Tensor | Partial | Explanation, images: Tensor, targets: Tensor
 ) -> Explanation:
     if isinstance(made, Explanation):
-        made = Partial(made.attribution, made.residual, made.counterfactual, made.trajectory, extra=made.extra)
+        made = Partial(
+            made.attribution, extra=made.extra, **{name: getattr(made, name) for name in (*CONTRASTIVE, "residual")}
+        )
     part = made if isinstance(made, Partial) else Partial(made)
     values = part.attribution
     n, channels, height, width = images.shape
@@ -215,9 +254,16 @@ def _checked_output(
     status = status_of(values)
     if part.failed is not None:
         status = tuple("failed" if bad else name for bad, name in zip(part.failed.tolist(), status, strict=True))
-    return Explanation(
-        values, targets, status, explainer.info, part.residual, part.counterfactual, part.trajectory, part.extra
-    )
+    if part.counterfactual is not None and part.counterfactual.shape != images.shape:
+        raise ExplainerError(
+            f"{explainer.name} returned counterfactuals {tuple(part.counterfactual.shape)}; {tuple(images.shape)} is needed"
+        )
+    if part.outcome is not None and (len(part.outcome) != n or not set(part.outcome) <= set(OUTCOMES)):
+        raise ExplainerError(
+            f"{explainer.name} returned outcomes {part.outcome}; {n} of {', '.join(OUTCOMES)} are needed"
+        )
+    beside = {name: getattr(part, name) for name in (*CONTRASTIVE, "residual", "extra")}
+    return Explanation(values, targets, status, explainer.info, **beside)
 
 
 def status_of(values: Tensor) -> tuple[str, ...]:
@@ -236,12 +282,25 @@ def _joined(parts: Sequence[Explanation]) -> Explanation:
         tensors = [getattr(part, name) for part in parts]
         return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
 
+    ways = [part.trajectory for part in parts]
+    latents = [part.latents for part in parts]
+    ends = None if any(pair is None for pair in latents) else [torch.cat(each) for each in zip(*latents, strict=True)]
     return replace(
         parts[0],
         attribution=torch.cat([part.attribution for part in parts]),
         targets=torch.cat([part.targets for part in parts]),
         status=tuple(name for part in parts for name in part.status),
-        residual=cat("residual"),
-        counterfactual=cat("counterfactual"),
-        trajectory=None if parts[0].trajectory is None else [part.trajectory for part in parts],
+        **{name: cat(name) for name in ("residual", "counterfactual", "reconstruction", "source", "target")},
+        trajectory=None if any(way is None for way in ways) else joined([way for way in ways if way is not None]),
+        latents=None if ends is None else (ends[0], ends[1]),
+        outcome=None if parts[0].outcome is None else tuple(word for part in parts for word in part.outcome or ()),
+        extra=None if parts[0].extra is None else {key: _extra(parts, key) for key in parts[0].extra},
     )
+
+
+def _extra(parts: Sequence[Explanation], key: str) -> Any:
+    """A tensor with one row per image is joined; what is not stays a list with one entry per batch."""
+    found = [(part.extra or {}).get(key) for part in parts]
+    whole = all(isinstance(each, Tensor) and each.dim() and len(each) == len(part.targets)
+                for each, part in zip(found, parts, strict=True))  # fmt: skip
+    return torch.cat(found) if whole else found

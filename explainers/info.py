@@ -36,6 +36,9 @@ class Info:
         cost: forward-backward passes per image at the defaults.
         rows: images held in memory at once per explained image, before they are taken in portions.
         memory: of one such image, in forward-backward passes of one image in float32.
+        amortised: fitted beforehand to one classifier, so that randomising that classifier afterwards says little.
+        anchors: searches from a point that depends on the network; `Explainer.anchored` keeps it.
+        stochastic_with: settings `key=value` with which an explainer depends on the seed that otherwise does not.
         version: raised when its numbers change.
         origin: where it came from: `built-in`, a file, a package.
     """
@@ -59,5 +62,8 @@ class Info:
     cost: float = 1.0
     rows: int = 1
     memory: float = 1.0
+    amortised: bool = False
+    anchors: bool = False
+    stochastic_with: tuple[str, ...] = ()
     version: int = 1
     origin: str = "built-in"

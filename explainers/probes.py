@@ -203,7 +203,8 @@ def as_partial(made: Tensor | Partial | Explanation) -> Partial:
         TypeError: something else.
     """
     if isinstance(made, Explanation):
-        return Partial(made.attribution, made.residual, made.counterfactual, made.trajectory, extra=made.extra)
+        return Partial(made.attribution, made.residual, made.counterfactual, made.trajectory, extra=made.extra,
+                       outcome=made.outcome)  # fmt: skip
     if isinstance(made, Partial):
         return made
     if isinstance(made, Tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from models.naming import Spec, UsageError, Value, near, parse_spec, split_list
@@ -123,7 +124,10 @@ def get(text: str | Spec) -> Explainer:
     from .base import Explainer
 
     spec = resolve(text)
-    return Explainer(display(spec), card(spec.name), spec)
+    info = card(spec.name)
+    if any(f"{key}={value}" in info.stochastic_with for key, value in spec.params):
+        info = replace(info, stochastic=True)
+    return Explainer(display(spec), info, spec)
 
 
 def expand(selection: str | Iterable[str]) -> list[str]:
