@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import socket
+import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from models.naming import UsageError
 
 _DEVICE = re.compile(r"cuda(:\d+)?")
 _SAYS_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_HOST = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:32]
 _held: dict[str, IO[str]] = {}
 
 
@@ -77,7 +80,7 @@ def _cuda_count() -> int:
 def take_slot(devices: Sequence[str], slots: int = 1, folder: Path | None = None) -> str:
     """The device of this worker process, held until the process ends.
 
-    A lock file per (device, slot) spreads the workers evenly whatever the order in which they start; the system frees
+    A lock file per (host, device, slot) spreads the workers evenly whatever the order in which they start; the system frees
     it when a process dies. When every slot is taken the device with the lowest process-dependent index is shared.
 
     Args:
@@ -90,19 +93,55 @@ def take_slot(devices: Sequence[str], slots: int = 1, folder: Path | None = None
     for held in _held:
         if held.rpartition("/")[0] in devices:
             return held.rpartition("/")[0]
-    place = folder or Path(tempfile.gettempdir()) / f"sanity-bench-{os.getuid()}"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = _lock_folder(folder)
     for slot in range(slots):
         for device in devices:
-            lock = (place / f"{device.replace(':', '-')}.{slot}.lock").open("w")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                continue
-            _held[f"{device}/{slot}"] = lock
-            return device
+            lock = _locked(place / f"{_HOST}.{physical(device)}.{slot}.lock")
+            if lock is not None:
+                _held[f"{device}/{slot}"] = lock
+                return device
     return devices[os.getpid() % len(devices)]
+
+
+def physical(device: str) -> str:
+    """What a device is called whatever `CUDA_VISIBLE_DEVICES` shows, as part of a file name.
+
+    Example:
+        >>> physical("cpu")
+        'cpu'
+    """
+    kind, _, index = device.partition(":")
+    shown = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip()]
+    if kind == "cuda" and index and int(index) < len(shown):
+        index = shown[int(index)]
+    return re.sub(r"[^0-9A-Za-z]+", "-", f"{kind}-{index}").strip("-")
+
+
+def _lock_folder(folder: Path | None) -> Path:
+    """The folder of the lock files; where anybody may write, one that somebody else has put there is not used."""
+    place = folder or Path(tempfile.gettempdir()) / f"sanity-bench-{os.getuid()}"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = place.lstat()
+    except OSError as error:
+        raise UsageError(f"cannot make {place} for the locks of devices ({error}); set TMPDIR to a folder of your own") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UsageError(f"{place} belongs to somebody else; set TMPDIR to a folder of your own")
+    return place
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file with its lock, None if another process holds it. A link in its place is not followed."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+")
+    except OSError as error:
+        raise UsageError(f"cannot open {path} ({error}); remove it") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import pickle
 from dataclasses import replace
 
 import torch
@@ -81,8 +80,6 @@ def specification(case: Case) -> str:
             raise Broken(f"{text!r} cannot be read back: {error}") from error
         if again != explainer.spec:
             raise Broken(f"{text!r} is read back as {again}, which is not {explainer.spec}")
-    if pickle.loads(pickle.dumps(explainer)).spec != explainer.spec:
-        raise Broken("the explainer does not survive the way to another process")
     return explainer.name
 
 

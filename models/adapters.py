@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -51,13 +54,28 @@ def from_torchvision(text: str, data: ImageSet | None) -> Subject:
         raise UsageError(f"torchvision has no model {name!r}{near(name, list_models())}")
     arguments = {key: value_of(value) for key, value in options.items()}
     try:
-        with seeded(0):
+        with seeded(0), _without_pickles():
             model = get_model(name, **arguments)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (UnpicklingError, OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"model {text!r} cannot be built: {error}") from error
     return from_module(
         model, data, name=text, mean=IMAGENET_MEAN, std=IMAGENET_STD, spec={"kind": "torchvision", "name": text}
     )
+
+
+@contextmanager
+def _without_pickles() -> Iterator[None]:
+    """Read checkpoints as weights only: torchvision asks torch.hub for them, which would unpickle whatever they hold."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def from_module(

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,15 @@ FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+"""What is decoded, whatever the name of a file says: Pillow knows formats that start other programs."""
 MAX_PIXELS = 64_000_000
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise on archives that are damaged or made to harm; NotImplementedError is a RuntimeError."""
+MAX_IDX = 1 << 28
+"""Unpacked bytes of an idx file; all of Fashion-MNIST has 47 million."""
+MAX_BYTES = 8 << 30
+"""Unpacked bytes of an archive; a small file can name any number of them."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +101,14 @@ def datasets() -> list[DataCard]:
         >>> [card.name for card in datasets()][:3]
         ['fashion-mnist', 'fashion-mnist-train', 'fmnist-mosaic']
     """
+    from . import variants
     from .truth.sets import cards
 
     return [
         DataCard("fashion-mnist", "10,000 test images, 28x28 gray padded to 32x32, 10 classes", "embedded", 10_000),
         DataCard("fashion-mnist-train", "the first 10,000 training images, likewise", "embedded", 10_000),
         *cards(),
+        *variants.cards(),
     ]
 
 
@@ -116,10 +127,13 @@ def load_data(name: str) -> ImageSet:
         return fashion_mnist("test")
     if name == "fashion-mnist-train":
         return fashion_mnist("train10k")
+    from . import variants
     from .truth.sets import NAMES, made_set
 
     if name in NAMES:
         return made_set(name)
+    if name.removesuffix("-train") in variants.NAMES:
+        return variants.variant(name)
     path = Path(name)
     if path.is_dir():
         return _folder(path)
@@ -170,17 +184,27 @@ def _find(file: str) -> Path:
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
     try:
-        raw = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            raw = file.read(MAX_IDX + 1)
+        if len(raw) > MAX_IDX:
+            raise ValueError(f"more than {MAX_IDX:,} bytes when unpacked")
         magic, *shape = struct.unpack(f">{dimensions + 1}I", raw[: 4 * (dimensions + 1)])
         if magic != 0x0800 + dimensions:
             raise ValueError(f"magic number {magic:#x}")
         return np.frombuffer(raw, np.uint8, offset=4 * (dimensions + 1)).reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise UsageError(f"{path} is not a readable idx file ({error}); install the data again") from error
 
 
 def _npz(path: Path) -> ImageSet:
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(item.file_size for item in archive.infolist() if item.filename in ("images.npy", "labels.npy"))
+        if unpacked > MAX_BYTES:
+            raise UsageError(
+                f"{path} holds {unpacked:,} bytes when unpacked; at most {MAX_BYTES:,} are read at once: give a folder of "
+                "images instead, which are read as they are needed"
+            )
         with np.load(path, allow_pickle=False) as file:
             missing = {"images", "labels"} - set(file.files)
             if missing:
@@ -188,9 +212,11 @@ def _npz(path: Path) -> ImageSet:
                     f"{path} holds {sorted(file.files)}; {sorted(missing)} missing: save images (N,H,W[,C]) and labels (N,)"
                 )
             images, labels = file["images"], file["labels"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        if isinstance(error, UsageError):
-            raise
+        if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
+            raise ValueError("its members are no arrays")
+    except UsageError:
+        raise
+    except UNREADABLE as error:
         raise UsageError(
             f"{path} cannot be read as an .npz without pickled objects ({error}); write it with np.savez"
         ) from error
@@ -230,7 +256,7 @@ def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
 def _folder(path: Path) -> ImageSet:
     classes = sorted(child.name for child in path.iterdir() if child.is_dir())
     files = [(index, file) for index, name in enumerate(classes) for file in sorted((path / name).iterdir())
-             if file.suffix.lower() in SUFFIXES]  # fmt: skip
+             if file.suffix.lower() in SUFFIXES and file.is_file()]  # fmt: skip
     if not files:
         raise UsageError(
             f"{path} has no class sub-folders with images ({', '.join(SUFFIXES)}); put FOLDER/CLASS/IMAGE.png there"
@@ -267,13 +293,13 @@ def decode(file: Path, channels: int | None = None) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UsageError(f"{file} has {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read")
             gray = image.mode in ("L", "1", "I", "I;16") if channels is None else channels == 1
             pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        if isinstance(error, UsageError):
-            raise
+    except UsageError:
+        raise
+    except (SyntaxError, UnidentifiedImageError, Image.DecompressionBombError, struct.error, *UNREADABLE) as error:
         raise UsageError(f"{file} cannot be decoded ({error}); mend or remove the file") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

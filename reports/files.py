@@ -134,7 +134,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path} is not whole JSON") from error
     if not isinstance(content, dict):
         raise DamagedFile(f"{path} is not a JSON object")

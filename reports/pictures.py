@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ import numpy.typing as npt
 from reports.files import DamagedFile, RunFolderError
 
 _META = "meta.json"
+MAX_BYTES = 1 << 28
+"""Unpacked bytes of a picture; a small file can name any number of them."""
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 Array = npt.NDArray[Any]
 
 
@@ -80,10 +85,14 @@ def decode(path: Path) -> Picture:
         DamagedFile: the file is torn, altered or not a picture.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes when unpacked")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        meta = json.loads(arrays.pop(_META).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        meta = json.loads(np.asarray(arrays.pop(_META)).tobytes())
+        _check_layout(arrays, meta)
+    except _UNREADABLE as error:
         raise DamagedFile(f"{path} is not a whole picture file: {error}") from error
     return Picture(path.stem, arrays, meta)
 
@@ -95,6 +104,15 @@ def is_whole(path: Path) -> bool:
     except DamagedFile:
         return False
     return True
+
+
+def _check_layout(arrays: Mapping[str, Array], meta: Any) -> None:
+    """Refuse what does not have the layout that figures are drawn from."""
+    if not isinstance(meta, dict) or any(np.asarray(array).dtype.kind not in "biuf" for array in arrays.values()):
+        raise ValueError("no numbers with a description")
+    maps, images = arrays.get("maps"), arrays.get("images")
+    if maps is not None and (maps.ndim != 4 or images is None or images.ndim != 4 or len(images) != len(maps)):
+        raise ValueError("no maps (n, stages, H, W) with images (n, C, H, W)")
 
 
 def _scaled(maps: Array) -> tuple[Array, Array]:
