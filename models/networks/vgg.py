@@ -23,8 +23,9 @@ class Vgg(nn.Sequential):
         norm: `batch` puts a batch norm behind every convolution and hidden fully connected layer, `none` omits it.
         num_classes: number of logits.
         dropout: dropout probability behind the hidden fully connected layers; a quarter of it behind each pooling.
+        side: height and width of the images, a multiple of 16.
 
-    Takes (N, 1, 32, 32) normalised images, returns (N, num_classes) logits.
+    Takes (N, 1, side, side) normalised images, returns (N, num_classes) logits.
 
     Example:
         >>> import torch
@@ -32,7 +33,7 @@ class Vgg(nn.Sequential):
         torch.Size([2, 10])
     """
 
-    def __init__(self, norm: str = "batch", num_classes: int = 10, dropout: float = 0.4) -> None:
+    def __init__(self, norm: str = "batch", num_classes: int = 10, dropout: float = 0.4, side: int = 32) -> None:
         if norm not in ("batch", "none"):
             raise ValueError(f"norm is {norm!r}; allowed are 'batch' and 'none'")
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -48,7 +49,7 @@ class Vgg(nn.Sequential):
             layers[f"pool{block}"] = nn.MaxPool2d(2)
             layers[f"drop{block}"] = nn.Dropout(dropout / 4)
         layers["flatten"] = nn.Flatten()
-        features = channels * 4
+        features = channels * (side // 16) ** 2
         for hidden, width in enumerate(HIDDEN, 1):
             index += 1
             layers[f"fc{hidden}"] = nn.Linear(features, width, bias=norm == "none")
@@ -64,6 +65,19 @@ class Vgg(nn.Sequential):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+class MosaicVgg(Vgg):
+    """The same layout with batch norm on 64x64 mosaics; ten sigmoid outputs, one per class.
+
+    Example:
+        >>> import torch
+        >>> MosaicVgg().eval()(torch.zeros(2, 1, 64, 64)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self) -> None:
+        super().__init__("batch", 10, 0.4, side=64)
 
 
 class FunctionalVgg(Vgg):
