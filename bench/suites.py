@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from models.naming import UsageError, near
 
-LATER = ("class-discrimination", "pixel-perturbation", "generative")
+LATER = ("class-discrimination", "generative")
 ALL = "all"
 """Stands for every suite but `smoke`."""
 PROFILES = ("quick", "standard", "full")
@@ -18,6 +18,9 @@ RANDOMIZATION_EXPLAINERS = (
     "guided-gradcam", "lrp-epsilon", "lrp-a1b0", "lrp-a2b1", "lrp-a3b2", "lrp-a4b3", "lrp-a5b4", "lrp-a6b5", "lrp-a9b8",
     "smoothgrad", "smoothgrad-squared", "vargrad",
 )  # fmt: skip
+PERTURBATION_EXPLAINERS = (*RANDOMIZATION_EXPLAINERS, "integrated-gradients[baseline=blur]", "occlusion")
+PERTURBATION_REFERENCES = ("random", "random-by-model", "edge-detector", "centre", "input")
+REPLACEMENTS = ("uniform", "mean", "blur", "black", "road", "counterfactual")
 EXPECTED = {
     "input": "FAIL",
     "edge-detector": "FAIL",
@@ -81,6 +84,22 @@ _SUITES = (
         sizes=dict.fromkeys(PROFILES, Size(4, 3)),
         choices={"floor_draws": 2},
     ),
+    Suite(
+        "pixel-perturbation",
+        "does the model forget its class when the most relevant pixels go, under every replacement?",
+        tuple(f"perturbation-{name}" for name in REPLACEMENTS),
+        PERTURBATION_EXPLAINERS,
+        references=PERTURBATION_REFERENCES,
+        sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(1000, 1)},
+    ),
+    Suite(
+        "patch-perturbation",
+        "the same with patches of an eighth of the side in place of pixels",
+        tuple(f"perturbation-{name}-patches" for name in REPLACEMENTS),
+        PERTURBATION_EXPLAINERS,
+        references=PERTURBATION_REFERENCES,
+        sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(1000, 1)},
+    ),
 )
 
 
@@ -88,7 +107,7 @@ def names() -> list[str]:
     """The suites that exist in this version.
 
     Example:
-        >>> names()
+        >>> names()[:2]
         ['randomization', 'smoke']
     """
     return [suite.name for suite in _SUITES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import CellResult, CheckInfo, Measure
+from .perturbation.declared import CHECKS as _PERTURBATION
 
 __all__ = ["CHECKS", "CellResult", "CheckInfo", "Measure"]
 
@@ -57,6 +58,7 @@ CHECKS: dict[str, CheckInfo] = {
                   "is there still something to explain along the cascade?", about_model=True),
         CheckInfo("health-independent", 1, "randomization", _HEALTH,
                   "is there still something to explain with one layer random?", about_model=True),
+        *_PERTURBATION,
     )
 }  # fmt: skip
 """Name of a check -> what it declares."""
