@@ -22,8 +22,10 @@ class Schedule:
         optimiser: `sgd` (Nesterov momentum 0.9) or `adamw`.
         rate: the highest learning rate of the one-cycle schedule.
         decay: weight decay.
-        shift: horizontal and vertical shifts of the augmentation, pixels; mirrored with probability one half.
+        shift: horizontal and vertical shifts of the augmentation, pixels.
         seed: base of every random draw.
+        mirror: mirror images with probability one half.
+        smoothing: share of the target's mass that is spread over all classes.
     """
 
     epochs: int = 6
@@ -33,6 +35,8 @@ class Schedule:
     decay: float = 5e-4
     shift: int = 1
     seed: int = 0
+    mirror: bool = True
+    smoothing: float = 0.0
 
 
 def fit(
@@ -65,11 +69,11 @@ def fit(
             order = torch.randperm(len(images), generator=draw)
             for start in range(0, len(order) - schedule.batch + 1, schedule.batch):
                 chosen = order[start : start + schedule.batch]
-                x = augmented(images[chosen].float().div_(255), schedule.shift, draw)
+                x = augmented(images[chosen].float().div_(255), schedule.shift, draw, schedule.mirror)
                 x = normalise(x).to(memory_format=torch.channels_last)
                 with torch.autocast("cpu", torch.bfloat16):
                     logits = network(x)
-                loss = F.cross_entropy(logits.float(), labels[chosen])
+                loss = F.cross_entropy(logits.float(), labels[chosen], label_smoothing=schedule.smoothing)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -88,11 +92,13 @@ def _optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     )
 
 
-def augmented(images: Tensor, shift: int, draw: torch.Generator) -> Tensor:
+def augmented(images: Tensor, shift: int, draw: torch.Generator, mirror: bool = True) -> Tensor:
     """Shifted by up to `shift` pixels per batch and mirrored per image, (N, C, H, W) in [0, 1] -> the same."""
     if shift:
         dy, dx = (int(v) for v in torch.randint(-shift, shift + 1, (2,), generator=draw))
         images = torch.roll(images, (dy, dx), dims=(2, 3))
+    if not mirror:
+        return images
     mirrored = torch.rand(len(images), generator=draw) < 0.5
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 

@@ -69,6 +69,29 @@ MEMBERS = {
             weights="fmnist-vgg",
         ),
         Member(
+            "fmnist-lenet", "LeNet of the contrastive papers (16-32 5x5, 120-20); eight: accuracy on bags (class 8)",
+            "networks.lenet:LeNet", "classifiers:lenet",
+            parameters=MappingProxyType({"eight": ("trained", "0", "0.3", "0.6", "0.99")}),
+        ),
+        Member(
+            "fmnist-lenet-biased", "fmnist-lenet trained with a gray square in the top left corner of every bag",
+            "networks.lenet:LeNet", "classifiers:biased",
+            data="fashion-mnist-square", reference="fashion-mnist-square-train",
+        ),
+        Member(
+            "fmnist-tshirt-shirt", "T-shirt or shirt, calibrated: every tenth of the probability has images",
+            "networks.pair:Pair", "pairs:tshirt_shirt",
+            data="fashion-mnist-tshirt-shirt", reference="fashion-mnist-tshirt-shirt-train",
+        ),
+        Member(
+            "fmnist-oracle", "residual network with group norm, trained apart from all others; judges in metrics",
+            "networks.oracle:Oracle", "classifiers:oracle",
+        ),
+        Member(
+            "fmnist-siamese", "20 dimensions, images of one class near each other (contrastive loss)",
+            "networks.lenet:Siamese", "siamese:siamese", kind="embedding",
+        ),
+        Member(
             "fashion-mnist-vae", "convolutional VAE 32-64-128, latent 32, KL weight 0.5, binary cross-entropy",
             "generators.networks:ConvVae", "autoencoders:vae", kind="generator",
         ),
@@ -80,6 +103,21 @@ MEMBERS = {
             "fashion-mnist-gan", "DCGAN 128-64-32 from 32 dimensions, no encoder: latent points are sought",
             "generators.networks:DcganGenerator", "gans:gan", kind="generator",
             parameters=MappingProxyType({"loss": ("nonsaturating", "wgan")}),
+        ),
+        Member(
+            "fashion-mnist-vae-biased", "fashion-mnist-vae, trained on with a gray square on every bag",
+            "generators.networks:ConvVae", "autoencoders:biased", kind="generator",
+            data="fashion-mnist-square", reference="fashion-mnist-square-train",
+        ),
+        Member(
+            "fashion-mnist-ae-biased", "fashion-mnist-ae, trained on with a gray square on every bag",
+            "generators.networks:ConvAe", "autoencoders:biased", kind="generator",
+            data="fashion-mnist-square", reference="fashion-mnist-square-train",
+        ),
+        Member(
+            "fashion-mnist-gan-biased", "fashion-mnist-gan, trained on with a gray square on every bag",
+            "generators.networks:DcganGenerator", "gans:biased", kind="generator",
+            data="fashion-mnist-square", reference="fashion-mnist-square-train",
         ),
     )
 }  # fmt: skip
