@@ -165,6 +165,32 @@ class Explainer:
                 parts.append(self._explain_batch(subject, batch, targets[start : start + size], seed))
         return parts[0] if len(parts) == 1 else _joined(parts)
 
+    def fit(
+        self,
+        subject: Subject,
+        images: Any = None,
+        *,
+        folder: str = "",
+        log: Callable[[str], None] = lambda line: None,
+    ) -> Explainer:
+        """Fit an amortised explainer to one classifier, unless that was done before.
+
+        Args:
+            subject: the classifier; it is not changed.
+            images: training images, a tensor (N, C, H, W) or an ImageSet; None takes the subject's own.
+            folder: where the fit is kept; empty takes SANITY_BENCH_CACHE or ~/.cache/sanity-bench.
+            log: receives progress lines.
+
+        Returns:
+            The explainer that uses this fit: itself, or with the parameters that say which images and folder.
+
+        Raises:
+            UsageError: this explainer is not fitted beforehand, or the classifier does not suit it.
+        """
+        from .contrastive.fits import fit
+
+        return fit(self, subject, images, folder=folder, log=log)[0]
+
     def raw(self, subject: Subject, images: Tensor, targets: Tensor, seed: int) -> Tensor | Partial | Explanation:
         """Call the explainer's function itself, unchecked (combinators build on it)."""
         arguments = dict(self.resolved.params)

@@ -134,7 +134,8 @@ def expand(selection: str | Iterable[str]) -> list[str]:
     """The display names that a selection stands for, in order, each once.
 
     Args:
-        selection: comma list (or list) of names, globs, parameters, combinators; `all` stands for every explainer.
+        selection: comma list (or list) of names, globs, parameters, combinators; `all` stands for every explainer that
+            needs neither planted evidence nor a fit of its own beforehand.
 
     Raises:
         UsageError: an item that matches nothing; the message names the nearest.
@@ -218,7 +219,7 @@ def register(
 
 def _matches(item: str) -> list[str]:
     if item == "all":
-        return [name for name in names() if not _needs_evidence(name)]
+        return [name for name in names() if not _needs_evidence(name) and not card(name).amortised]
     head = item.split("(")[0].split("[")[0]
     if not any(char in head for char in "*?") and not ("[" in item and _is_glob_class(item)):
         return [item]
@@ -243,6 +244,8 @@ def _typed(name: str, key: str, value: Value, default: Value) -> Value:
         fits = isinstance(default, bool) and isinstance(value, bool)
     elif isinstance(default, float) and isinstance(value, int | float):
         return float(value)
+    elif isinstance(default, str) and isinstance(value, int):
+        return str(value)  # a class may be named by its number
     else:
         fits = type(value) is type(default)
     if not fits:

@@ -14,12 +14,8 @@ Model = Annotated[
     str,
     typer.Option("--model", help="Zoo name, torchvision:NAME, file.py:function or package.module:function."),
 ]
-Data = Annotated[
-    str | None, typer.Option("--data", help="Data set name, folder or .npz. Default: the model's own.")
-]
-Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", help="File or module with explainers of your own.")
-]
+Data = Annotated[str | None, typer.Option("--data", help="Data set name, folder or .npz. Default: the model's own.")]
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="File or module with explainers of your own.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
 
 
@@ -78,13 +74,18 @@ def inspect(
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="Member of the zoo, as bench list models shows it.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the weights. Default: weights.")] = None,
+    name: Annotated[str, typer.Argument(help="Member of the zoo, or an explainer that is fitted beforehand.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the weights. Default: weights.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", metavar="M", help="What an explainer is fitted to.")] = "",
     verbose: Verbose = False,
 ) -> None:
-    """Train a member of the zoo again from its recipe and say how it compares with the shipped one."""
+    """Train a member of the zoo again and compare it with the shipped one, or fit an explainer to a model."""
     with guarded(verbose):
+        from bench import fitting
         from models.zoo import recipes
 
-        for key, value in recipes.train(name, out).items():
+        found = fitting.fit(name, model, out) if fitting.amortised(name) else recipes.train(name, out)
+        for key, value in found.items():
             print(f"{key}: {value}")

@@ -9,14 +9,17 @@ from models.naming import Spec
 
 from ..info import Info
 from . import (
+    ae_vae,
     backprop,
     cams,
     cams_plus,
     combinators,
     contrast,
+    contrastive,
     controls,
     dasp,
     deeplift,
+    exaggeration,
     expected,
     gradients,
     pda,
@@ -37,10 +40,13 @@ _FAMILIES = (
     deeplift,
     combinators,
     contrast,
+    contrastive,
     perturbation,
     pda,
     surrogates,
     dasp,
+    exaggeration,
+    ae_vae,
     controls,
 )
 

@@ -21,7 +21,7 @@ REDUCED = {
     "contrast": "[step=0.05]", "rise": "[samples=60]", "pda": "[samples=1,stride=0.25,patch=0.25]",
     "occlusion": "[window=0.25,stride=0.125]", "lime": "[samples=60]", "dasp": "[segments=9]",
 }  # fmt: skip
-NAMES = [name for name in (*CARDS, *ALIASES) if name != "lrp"]
+NAMES = [name for name in (*CARDS, *ALIASES) if name != "lrp" and not registry.card(name).amortised]
 
 
 def broken(name, subject=None):

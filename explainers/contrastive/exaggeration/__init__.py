@@ -1,0 +1,1 @@
+"""Progressive Exaggeration: an encoder and a conditional generator fitted to one binary classifier."""
