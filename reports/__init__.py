@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reports.compare import compare_runs
     from reports.files import RunFolderError
     from reports.frame import load
     from reports.render import write_report
@@ -26,6 +27,7 @@ _HOMES = {
     "RunFolderError": "reports.files",
     "SchemaError": "reports.schema",
     "Store": "reports.store",
+    "compare_runs": "reports.compare",
     "health": "reports.tables",
     "load": "reports.frame",
     "similarity": "reports.tables",
@@ -38,6 +40,7 @@ __all__ = [
     "RunFolderError",
     "SchemaError",
     "Store",
+    "compare_runs",
     "health",
     "load",
     "similarity",

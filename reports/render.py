@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from reports import files, page, plots, tables
+from reports import files, html, page, plots, tables
 from reports.frame import load
 from reports.page import Section, Shown
 from reports.picture_grid import Mode, picture_grid
@@ -71,8 +70,8 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     files.write(text, tables.to_markdown(found["verdicts"]).encode())
     gallery = _Gallery(target / "figures")
     sections = _sections(found, store, threshold_of(frame), gallery)
-    html = _page(store, frame, sections, found["verdicts"])
-    files.write(target / "index.html", html.encode())
+    text_of_page = _page(store, frame, sections, found["verdicts"])
+    files.write(target / "index.html", text_of_page.encode())
     return [target / "index.html", text, *written, *gallery.written]
 
 
@@ -110,17 +109,12 @@ class _Gallery:
         self.written.append(path)
 
 
-def _sections(
-    found: Mapping[str, pd.DataFrame], store: Store, threshold: float, gallery: _Gallery
-) -> list[Section]:
+def _sections(found: Mapping[str, pd.DataFrame], store: Store, threshold: float, gallery: _Gallery) -> list[Section]:
     """Make the section of each subject and suite that has verdicts."""
     pictures = store.read_pictures()
     sections = []
     for (subject, suite), part in found["verdicts"].groupby(["subject", "suite"], sort=True):
-        own = {
-            name: table[(table["subject"] == subject) & (table["suite"] == suite)]
-            for name, table in found.items()
-        }
+        own = {name: table[(table["subject"] == subject) & (table["suite"] == suite)] for name, table in found.items()}
         rows = page.explainer_rows(part, own["thesis"], store.explainers)
         counts = page.count_verdicts(rows)
         label = f"{subject}-{suite}"
@@ -142,9 +136,7 @@ def _intervals(table: pd.DataFrame, threshold: float, label: str, gallery: _Gall
     return gallery.add(f"{label}-sensitivity", "Sensitivity to the output layer", _INTERVALS, figure)
 
 
-def _curves(
-    table: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], label: str, gallery: _Gallery
-) -> list[Shown]:
+def _curves(table: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], label: str, gallery: _Gallery) -> list[Shown]:
     """Draw the similarity curves of both checks."""
     groups = {name: str(card.get("group", "other")) for name, card in cards.items()}
     titles = {
@@ -188,16 +180,8 @@ def _health(table: pd.DataFrame, label: str, gallery: _Gallery) -> list[Shown]:
 
 def _page(store: Store, frame: pd.DataFrame, sections: list[Section], table: pd.DataFrame) -> str:
     """Fill the template; every text is escaped there."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value, digits=2: "–" if value is None else f"{value:z.{digits}f}"
-    environment.tests["object"] = lambda value: isinstance(value, dict)
-    return environment.get_template("page.html").render(
+    return html.fill(
+        "page.html",
         title=store.path.resolve().name,
         sections=sections,
         protocol=store.protocol,

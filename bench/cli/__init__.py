@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import conformance, listing, questions, results, running
+from . import comparing, conformance, listing, questions, results, running
 
 app = typer.Typer(
     name="bench",
@@ -18,6 +18,7 @@ running.add_to(app)
 listing.add_to(app)
 questions.add_to(app)
 results.add_to(app)
+comparing.add_to(app)
 conformance.add_to(app)
 
 

@@ -1,0 +1,52 @@
+"""`bench compare`: a run against a baseline, from stored results alone; the exit code is the gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .guard import NOT_COMPARABLE, guarded, say
+
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("compare")(compare)
+
+
+def compare(
+    baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Run folder to compare with.")],
+    current: Annotated[Path, typer.Argument(metavar="CURRENT", help="Run folder to judge.")],
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page there.")] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            "--thresholds", metavar="FILE.toml", help='Differences that count: "CHECK/MEASURE/EXPLAINER" = 0.1.'
+        ),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Compare a run with a baseline; Markdown on standard output.
+
+    Exit code: 0 no regression, 1 regression, 2 usage, 3 something of the baseline or of the plan was not measured,
+    4 not comparable or no baseline. A regression is a verdict that turned from PASS to FAIL, values that were lost, or
+    a paired difference for the worse that is larger than its threshold and has a Holm-adjusted p below 0.05.
+    """
+    with guarded(verbose):
+        from reports import compare_output, files
+        from reports.compare import compare_runs
+        from reports.thresholds import read_thresholds
+
+        if not (baseline / "config.json").exists():
+            say(f"no baseline: {baseline} is not a run folder; `bench run --out {baseline}` would make one")
+            raise typer.Exit(NOT_COMPARABLE)
+        found = compare_runs(baseline, current, read_thresholds(thresholds) if thresholds else None)
+        print(compare_output.to_text(found), end="")
+        for path, write in ((junit, compare_output.to_junit), (html, compare_output.to_page)):
+            if path is not None:
+                files.write(path, write(found).encode())
+    raise typer.Exit(found.exit_code)
