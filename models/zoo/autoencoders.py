@@ -33,7 +33,7 @@ class Settings:
         seed: base of every random draw.
     """
 
-    epochs: int = 6
+    epochs: int = 4
     kl: float = 0.5
     rate: float = 2e-3
     batch: int = 128
@@ -55,7 +55,7 @@ def ae(
     found: Member, params: Mapping[str, str], data: ImageSet, *, epochs: int | None, log: Callable[[str], None]
 ) -> Trained:
     """Binary cross-entropy of pixels on all training images; codes are standardised afterwards."""
-    return _trained(found, params, data, Settings(epochs=4, kl=0.0), epochs, log)
+    return _trained(found, params, data, Settings(epochs=3, kl=0.0), epochs, log)
 
 
 def biased(

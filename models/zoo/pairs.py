@@ -40,7 +40,8 @@ def tshirt_shirt(
         network = empty_network(found, params)
     images, labels = tensors(only(data, PAIR, "tshirt-shirt"))
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(schedule.seed, "kept")))
-    kept, used = order[:KEPT], order[KEPT:]
+    held = min(KEPT, len(images) // 3)
+    kept, used = order[:held], order[held:]
     fit(network, images[used], labels[used], schedule, normalise=normaliser(found), log=log)
     temperature = _temperature(_logits(network, found, images[kept]), labels[kept])
     last = network.get_submodule("fc2")
