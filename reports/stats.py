@@ -109,9 +109,7 @@ def sensitivity(
     images = _weights(count, resamples, seed, _IMAGES)
     means = [
         _stage_mean(stages, *_with_ones(images, _weights(stages.shape[2], resamples, seed, _SEEDS))),
-        _stage_mean(
-            ceiling[None], *_with_ones(images, _weights(ceiling.shape[1], resamples, seed, _REPEATS))
-        ),
+        _stage_mean(ceiling[None], *_with_ones(images, _weights(ceiling.shape[1], resamples, seed, _REPEATS))),
         _stage_mean(floor[None], *_with_ones(images, _weights(floor.shape[1], resamples, seed, _DRAWS))),
     ]
     s, c, f = means
@@ -119,14 +117,12 @@ def sensitivity(
     # A resample whose floor reaches the ceiling has no scale: its ratio is as large as can be, with its sign.
     ratio = (c - s) / np.where(gap > _TINY, gap, _TINY)
     estimate = float((c[0] - s[0]) / gap[0]) if abs(gap[0]) > _TINY else float("nan")
-    present = np.asarray(np.isfinite(stages).any(axis=0))
-    interval = _interval(estimate, ratio[1:], present, level)
+    few = _fewer(np.asarray(np.isfinite(stages).any(axis=0)))
+    interval = _interval(estimate, ratio[1:], few, level)
     return Sensitivity(interval, float(s[0]), float(c[0]), float(f[0]))
 
 
-def crossed_mean(
-    values: Floats, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Interval]:
+def crossed_mean(values: Floats, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> list[Interval]:
     """Mean over images and seeds with a crossed bootstrap interval, one per stage.
 
     Args:
@@ -147,10 +143,32 @@ def crossed_mean(
     seeds = _weights(values.shape[2], resamples, seed, _SEEDS)
     means = _means(values, *_with_ones(images, seeds))
     present = np.isfinite(values)
-    return [
-        _interval(float(column[0]), column[1:], here, level)
-        for column, here in zip(means.T, present, strict=True)
-    ]
+    return [_interval(float(column[0]), column[1:], here, level) for column, here in zip(means.T, present, strict=True)]
+
+
+def resampled_means(values: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Crossed bootstrap of a mean per explainer (or stage), all drawn together, so that differences stay paired.
+
+    Args:
+        values: (explainers, images, seeds), NaN where not available.
+        resamples: number of bootstrap samples.
+        seed: the random numbers; equal input gives equal output.
+
+    Returns:
+        (1 + resamples, explainers) in the unit of the values, the sample itself in the first row.  For few images or
+        seeds the resampled means are spread about the estimate by `small_sample_factor`.
+
+    Example:
+        >>> import numpy as np
+        >>> resampled_means(np.full((2, 4, 3), 0.5), resamples=3).tolist()
+        [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
+    """
+    images = _weights(values.shape[1], resamples, seed, _IMAGES)
+    seeds = _weights(values.shape[2], resamples, seed, _SEEDS)
+    means = _means(values, *_with_ones(images, seeds))
+    counts = [count for count in values.shape[1:] if count > 1]
+    factor = small_sample_factor(min(counts)) if counts else 1.0
+    return np.asarray(means[:1] + factor * (means - means[:1]), dtype=np.float64)
 
 
 def small_sample_factor(count: int, level: float = 0.95) -> float:
@@ -178,16 +196,20 @@ def small_sample_factor(count: int, level: float = 0.95) -> float:
     return float(student * np.sqrt(count / (count - 1)))
 
 
-def _interval(estimate: float, resampled: Floats, present: npt.NDArray[np.bool_], level: float) -> Interval:
+def _fewer(present: npt.NDArray[np.bool_]) -> int:
+    """The smaller one of the numbers of images and of seeds that have a value; present is (images, seeds)."""
+    return min(int(present.any(axis=1).sum()), int(present.any(axis=0).sum()))
+
+
+def _interval(estimate: float, resampled: Floats, few: int, level: float) -> Interval:
     """Percentile interval, widened for few images or seeds.
 
     Args:
         estimate: value of the sample itself.
         resampled: values of the bootstrap samples, NaN where one had nothing.
-        present: (images, seeds), where there is a value.
+        few: number of independent values: of images or of seeds, whichever is smaller.
         level: coverage, between 0 and 1.
     """
-    few = min(int(present.any(axis=1).sum()), int(present.any(axis=0).sum()))
     usable = resampled[np.isfinite(resampled)]
     if few < 2 or not usable.size or not np.isfinite(estimate):
         return Interval(estimate, float("nan"), float("nan"))
@@ -232,9 +254,7 @@ def _means(values: Floats, images: Floats, seeds: Floats) -> Floats:
 
 def _with_ones(images: Floats, seeds: Floats) -> tuple[Floats, Floats]:
     """Put the sample itself (every weight 1) in front of its resamples."""
-    return np.vstack([np.ones((1, images.shape[1])), images]), np.vstack(
-        [np.ones((1, seeds.shape[1])), seeds]
-    )
+    return np.vstack([np.ones((1, images.shape[1])), images]), np.vstack([np.ones((1, seeds.shape[1])), seeds])
 
 
 @lru_cache(maxsize=64)

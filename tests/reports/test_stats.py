@@ -130,3 +130,17 @@ def test_the_factor_for_few_is_that_of_the_t_law():
     factors = [stats.small_sample_factor(count) for count in range(2, 12)]
     assert factors == sorted(factors, reverse=True) and factors[-2:] == [1.0, 1.0]
     assert stats.small_sample_factor(5) == pytest.approx(np.sqrt(5 / 4) * 2.7764451 / 1.9599640)
+
+
+def test_the_mean_over_images_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    found = stats.mean_over_images(rng.normal(0.3, 1.0, (600, 40)), resamples=500)
+    hits = np.mean([interval.low <= 0.3 <= interval.high for interval in found])
+    assert 0.90 < hits < 0.98
+
+
+def test_the_mean_over_images_leaves_out_what_is_missing_and_needs_two():
+    rows = np.array([[0.0, 1.0, np.nan], [0.5, np.nan, np.nan], [np.nan, np.nan, np.nan]])
+    both, one, none = stats.mean_over_images(rows)
+    assert both.estimate == 0.5 and both.low < 0.5 < both.high
+    assert one.estimate == 0.5 and np.isnan(one.low) and np.isnan(none.estimate)
