@@ -16,7 +16,9 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,11 @@ import pyarrow.parquet as pq
 
 from reports.schema import ARROW_SCHEMA, SCHEMA_VERSION, SchemaError, refuse_newer
 
+MAX_ROWS, MAX_BYTES = 1 << 24, 1 << 30
+"""Rows and unpacked bytes of a record file, beyond which it is taken for one made to harm."""
+
 _MARK = b"sanity-bench.sha256"
+_CELLS = b"sanity-bench.cells"
 _VERSION = b"sanity-bench.schema"
 _BLANK = b"0" * 64
 _HOST = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:32]
@@ -141,20 +147,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def encode_records(table: pa.Table) -> bytes:
+def sha256(data: bytes) -> str:
+    """Return the sha256 of bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode_records(table: pa.Table, cells: Sequence[tuple[str, int]] | None = None) -> bytes:
     """Turn a table of records into the bytes of a record file, digest included.
 
     Args:
         table: records with `reports.schema.ARROW_SCHEMA`.
+        cells: key and number of rows of each cell in it, in their order; by default as the table says.
     """
+    if cells is None:
+        cells = [(key, count) for key, count in Counter(table.column("cell").to_pylist()).items()]
+    contents = json.dumps([[key, count] for key, count in cells], separators=(",", ":")).encode()
     buffer = io.BytesIO()
     options = {"compression": "snappy", "write_statistics": False, "store_schema": False}
     with pq.ParquetWriter(buffer, ARROW_SCHEMA, write_page_checksum=True, **options) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({_MARK: _BLANK, _VERSION: str(SCHEMA_VERSION).encode()})
+        writer.add_key_value_metadata({_CELLS: contents, _VERSION: str(SCHEMA_VERSION).encode(), _MARK: _BLANK})
     blank = bytearray(buffer.getvalue())
     place = _place(blank)
-    blank[place : place + len(_BLANK)] = hashlib.sha256(blank).hexdigest().encode()
+    blank[place : place + len(_BLANK)] = sha256(blank).encode()
     return bytes(blank)
 
 
@@ -167,33 +182,107 @@ def is_whole(data: bytes) -> bool:
         return False
     written = bytes(blank[place : place + len(_BLANK)])
     blank[place : place + len(_BLANK)] = _BLANK
-    return hashlib.sha256(blank).hexdigest().encode() == written
+    return sha256(blank).encode() == written
 
 
-def decode_records(data: bytes, where: str) -> tuple[pa.Table, int]:
+def is_record_of(data: bytes, key: str) -> bool:
+    """Tell whether the bytes of a record file are whole, and those of this cell and no other."""
+    try:
+        file, _, cells = _opened(data, "a record file")
+        return cells == [(key, file.metadata.num_rows)] if cells else bool(decode_records(data, "a record file", key))
+    except SchemaError:
+        # A newer release wrote it: that is said when it is read, and is no damage.
+        return True
+    except DamagedFile:
+        return False
+
+
+def decode_records(data: bytes, where: str, key: str | None = None) -> tuple[pa.Table, int]:
     """Read the bytes of a record file.
 
     Args:
         data: the whole content of the file.
         where: its name for messages.
+        key: the cell that they must belong to, all of them.
 
     Returns:
         The table as stored, and the schema version it was stored under.
 
     Raises:
-        DamagedFile: the bytes are not those that were written.
+        DamagedFile: the bytes are not those that were written, or belong to another cell.
         SchemaError: a newer release wrote the file.
     """
+    file, version, cells = _opened(data, where)
+    with _decoding(where):
+        table = file.read(use_threads=False)
+        table.validate(full=True)
+        # Files of schema 1 do not say what they hold; one without rows has nothing that could name another cell.
+        named = [name for name, _ in cells] if cells else table.column("cell").unique().to_pylist()
+        if key is not None and [name for name in named if name != key]:
+            raise ValueError("it belongs to another cell")
+        return table, version
+
+
+def read_contents(path: Path) -> tuple[list[tuple[str, int]], int]:
+    """Return key and number of rows of each cell in a pack, and its schema version.
+
+    Raises:
+        DamagedFile: the file is torn or altered.
+        SchemaError: a newer release wrote it.
+        OSError: the file cannot be read.
+    """
+    _, version, cells = _opened(path.read_bytes(), str(path))
+    return cells, version
+
+
+def read_column(path: Path, name: str) -> pa.ChunkedArray:
+    """Read one column of a record file whose digest was compared before.
+
+    Raises:
+        DamagedFile: it cannot be decoded.
+    """
+    with _decoding(str(path)), pq.ParquetFile(path) as file:
+        column = file.read(columns=[name], use_threads=False).column(name)
+        column.validate(full=True)
+        return column
+
+
+def _opened(data: bytes, where: str) -> tuple[pq.ParquetFile, int, list[tuple[str, int]]]:
+    """Open a whole record file: the file, its schema version, key and number of rows of each cell (schema 1: none)."""
     if not is_whole(data):
         raise DamagedFile(f"{where} is torn or altered")
-    try:
+    with _decoding(where):
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         version = refuse_newer(int(file.metadata.metadata[_VERSION]), where)
-        return file.read(use_threads=False), version
-    except SchemaError:
+        _refuse_bomb(file)
+        if version == SCHEMA_VERSION and not file.schema_arrow.equals(ARROW_SCHEMA):
+            raise ValueError("its columns are others")
+        said = json.loads(file.metadata.metadata.get(_CELLS, b"[]"))
+        cells = [(str(key), int(count)) for key, count in said]
+        if cells and (
+            min(count for _, count in cells) < 0 or sum(count for _, count in cells) != file.metadata.num_rows
+        ):
+            raise ValueError("its cells have another number of rows")
+        return file, version, cells
+
+
+@contextmanager
+def _decoding(where: str) -> Iterator[None]:
+    """Turn what Arrow raises on a file that it cannot decode into `DamagedFile`."""
+    try:
+        yield
+    except (SchemaError, FileNotFoundError):
         raise
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+    except (OSError, pa.ArrowException, LookupError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise DamagedFile(f"{where} cannot be decoded: {error}") from error
+
+
+def _refuse_bomb(file: pq.ParquetFile) -> None:
+    """Refuse a file that would grow out of bounds when it is unpacked."""
+    about = file.metadata
+    unpacked = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    if about.num_rows > MAX_ROWS or unpacked > MAX_BYTES or about.num_columns > 100:
+        raise ValueError(f"{about.num_rows:,} rows and {unpacked:,} bytes when unpacked are too much for one file")
 
 
 def _place(data: bytearray) -> int:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Version of the record layout that this package writes."""
+SCHEMA_VERSION = 2
+"""Version of the layout that this package writes.  Since 2 record files say which cells they hold, packs hold many
+cells, and the plan lists the images of a block once."""
 
 COLUMNS: dict[str, str] = {
     "suite": "str",
@@ -51,7 +52,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Migration = Callable[[pd.DataFrame], pd.DataFrame]
 
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {1: lambda frame: frame}
 """Step from version n to version n + 1, under the key n."""
 
 
@@ -94,9 +95,7 @@ def refuse_newer(version: object, where: str = "records") -> int:
         SchemaError: the version is newer than `SCHEMA_VERSION`, or is not a whole number from 0.
     """
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
-        raise SchemaError(
-            f"{where}: schema version {version!r} is not a whole number from 0 to {SCHEMA_VERSION}."
-        )
+        raise SchemaError(f"{where}: schema version {version!r} is not a whole number from 0 to {SCHEMA_VERSION}.")
     if version > SCHEMA_VERSION:
         raise SchemaError(
             f"{where} has schema version {version}; this release of sanity-bench reads versions up to "
@@ -183,16 +182,16 @@ def from_arrow(table: pa.Table) -> pd.DataFrame:
 
     The inverse of `to_arrow`; integer columns are nullable, texts are pandas strings.
     """
-    columns: dict[str, pd.Series[Any]] = {}
-    for name, kind in COLUMNS.items():
-        column = table.column(name)
-        if kind == "Int64":
-            missing = np.asarray(column.is_null())
-            filled = np.asarray(column.fill_null(0), dtype=np.int64)
-            columns[name] = pd.Series(pd.arrays.IntegerArray(filled, missing))
-        else:
-            columns[name] = column.to_pandas().astype(kind)
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: series(table.column(name), kind) for name, kind in COLUMNS.items()})
+
+
+def series(column: pa.ChunkedArray, kind: str) -> pd.Series[Any]:
+    """Turn one stored column into a pandas column of a type of `COLUMNS`."""
+    if kind == "Int64":
+        missing = np.asarray(column.is_null())
+        filled = np.asarray(column.fill_null(0), dtype=np.int64)
+        return pd.Series(pd.arrays.IntegerArray(filled, missing))
+    return column.to_pandas().astype(kind)
 
 
 def _cast(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
@@ -227,9 +226,7 @@ def _check_names(names: Iterable[str], where: str) -> None:
         raise SchemaError(f"{where}: {' and '.join(parts)}. The columns are: {', '.join(COLUMNS)}.")
 
 
-def _check_rows(
-    nulls: Mapping[str, int], status: Sequence[Any], value: Floats, fine: Bools, where: str
-) -> None:
+def _check_rows(nulls: Mapping[str, int], status: Sequence[Any], value: Floats, fine: Bools, where: str) -> None:
     """Refuse nulls where there must be none and values that contradict their status.
 
     Args:

@@ -7,7 +7,7 @@ and several machines can write into one folder without a lock.  Nothing in a run
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from reports import files, pictures, schema
+from reports import files, pictures, planned, schema
 from reports.files import DamagedFile, RunFolderError
 from reports.pictures import Picture
+from reports.records import KEY, PACK_CELLS, Records, named, valid
 
-_KEY = re.compile(r"[0-9a-f]{8,64}")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_MEND = "Delete the file and run again with the same settings."
 _OWN = {"config.json", "protocol.json", "measures.json", "explainers.json", "plan.json", "report"}
-_OWN |= {"provenance", "records", "failures", "pictures", "claims"}
+_OWN |= {"provenance", "records", "packs", "failures", "pictures", "claims"}
 
 
 class Store:
@@ -49,11 +50,12 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open a run folder; `Store.create` and `Store.open` are the doors."""
         self.path = path
+        self._versions: dict[str, int] = {}
         self.config = self._settings("config.json")
         self.protocol = self._settings("protocol.json")
         self.measures = self._settings("measures.json")
         self.explainers = self._settings("explainers.json")
-        self._seen: dict[str, tuple[tuple[int, int], bool]] = {}
+        self._records = Records(path)
 
     @classmethod
     def create(
@@ -88,7 +90,9 @@ class Store:
         # The configuration is written last: a folder that has one is complete.
         settings = {"measures": measures, "explainers": explainers, "protocol": protocol, "config": config}
         for name, content in settings.items():
-            if known is None or getattr(known, name) != files.as_json(content):
+            # What an older release wrote is written again, so that it leaves alone what it could not read whole.
+            older = known is not None and known._versions[f"{name}.json"] < schema.SCHEMA_VERSION
+            if known is None or older or getattr(known, name) != files.as_json(content):
                 files.write_json(folder / f"{name}.json", {"schema": schema.SCHEMA_VERSION, **content})
         return cls(folder)
 
@@ -105,8 +109,7 @@ class Store:
             raise RunFolderError(f"no run folder at {folder}: `bench run --out {folder}` would make one.")
         if not (folder / "config.json").exists():
             raise RunFolderError(
-                f"{folder} is not a run folder: it has no config.json. "
-                f"Give the folder that `bench run` printed."
+                f"{folder} is not a run folder: it has no config.json. Give the folder that `bench run` printed."
             )
         return cls(folder)
 
@@ -118,17 +121,22 @@ class Store:
                 (expected number, or None).
         """
         for cell in cells:
-            _valid(cell["key"])
-        wanted = [dict(cell) for cell in cells]
-        if self.plan() != wanted:
+            valid(cell["key"])
+        if self.plan() != cells:
             made = datetime.now(UTC).isoformat(timespec="seconds")
-            content = {"schema": schema.SCHEMA_VERSION, "created": made, "cells": wanted}
-            files.write_json(self.path / "plan.json", content)
+            files.write(self.path / "plan.json", planned.encode(cells, made))
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the expected cells in their order; empty where no plan was written."""
-        cells = self._settings("plan.json").get("cells", [])
-        return list(cells)
+        """Return the expected cells in their order; empty where no plan was written.
+
+        Raises:
+            RunFolderError: the file is damaged.
+        """
+        content = self._settings("plan.json")
+        try:
+            return planned.decode(content)
+        except (TypeError, ValueError, LookupError) as error:
+            raise RunFolderError(f"{self.path / 'plan.json'} is no plan: {error}. {_MEND}") from error
 
     def write_provenance(self, name: str, info: Mapping[str, Any]) -> None:
         """Store versions, hardware, digests and numerics of one process.
@@ -156,13 +164,12 @@ class Store:
             SchemaError: the rows do not have the agreed shape.
             RunFolderError: the disk is full, or the folder cannot be written.
         """
-        path = self._records(key)
         if isinstance(rows, pd.DataFrame):
             tidy = schema.check(rows, f"rows of cell {key[:12]}")
             table = pa.Table.from_pandas(tidy, schema=schema.ARROW_SCHEMA, preserve_index=False)
         else:
-            table = schema.to_arrow(rows, key)
-        files.write(path, files.encode_records(table.replace_schema_metadata(None)))
+            table = schema.to_arrow(rows, valid(key))
+        self._records.write(key, table.replace_schema_metadata(None))
         self.clear_failure(key)
 
     def write_failure(self, key: str, info: Mapping[str, Any]) -> None:
@@ -172,35 +179,40 @@ class Store:
             key: hexadecimal key of the cell.
             info: JSON object, at least `type` and `message`; also traceback, attempt, host and so on.
         """
-        _valid(key)
+        valid(key)
         files.write_json(self.path / "failures" / f"{key}.json", info)
 
     def clear_failure(self, key: str) -> None:
         """Forget the failure of a cell; nothing happens when there is none."""
-        files.remove(self.path / "failures" / f"{_valid(key)}.json")
+        files.remove(self.path / "failures" / f"{valid(key)}.json")
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Return the stored failures by key, without those of cells that succeeded later."""
-        found = _whole_json(self.path / "failures", _KEY)
-        return {key: info for key, info in found if not self._whole(self._records(key))}
+        found = dict(_whole_json(self.path / "failures", KEY))
+        done = self._records.done(found)
+        return {key: info for key, info in found.items() if key not in done}
 
-    def done(self) -> set[str]:
-        """Return the keys of the cells whose records exist and are whole.
+    def done(self, keys: Iterable[str] | None = None) -> set[str]:
+        """Return the keys, of these or of all, of the cells whose records exist and are whole.
 
         Every file is read once and its digest compared; a file that did not change since is not read again.
         """
-        return {path.stem for path in self._record_files() if self._whole(path)}
+        return self._records.done(keys)
+
+    def glance(self) -> set[str]:
+        """Return what `done` returns, quickly: file names are believed, as is good enough for progress."""
+        return self._records.glance()
 
     def damaged(self) -> list[Path]:
         """Return the files that are torn, cut or altered; each counts as missing."""
-        bad = [path for path in self._record_files() if not self._whole(path)]
-        for folder, pattern in (("failures", _KEY), ("provenance", _NAME)):
+        bad = self._records.damaged()
+        for folder, pattern in (("failures", KEY), ("provenance", _NAME)):
             whole = {name for name, _ in _whole_json(self.path / folder, pattern)}
-            bad += [path for path in _named(self.path / folder, pattern, ".json") if path.stem not in whole]
-        bad += [path for path in _named(self.path / "pictures", _KEY, ".npz") if not pictures.is_whole(path)]
+            bad += [path for path in named(self.path / folder, pattern, ".json") if path.stem not in whole]
+        bad += [path for path in named(self.path / "pictures", KEY, ".npz") if not pictures.is_whole(path)]
         return sorted(bad)
 
-    def records(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+    def records(self, keys: Collection[str] | None = None) -> pd.DataFrame:
         """Read the stored records as one tidy frame.
 
         Args:
@@ -213,23 +225,21 @@ class Store:
         Raises:
             SchemaError: a newer release wrote some of them.
         """
-        names = {path.stem: path for path in self._record_files()}
-        chosen = set(names) if keys is None else set(keys) & set(names)
-        planned = [cell["key"] for cell in self.plan() if cell["key"] in chosen]
-        order = [*dict.fromkeys(planned), *sorted(chosen - set(planned))]
-        tables: list[pa.Table] = []
-        older: list[pd.DataFrame] = []
-        for key in order:
-            try:
-                table, version = files.decode_records(names[key].read_bytes(), str(names[key]))
-            except (DamagedFile, FileNotFoundError):
-                continue
-            if version == schema.SCHEMA_VERSION:
-                tables.append(table)
-            else:
-                older.append(schema.check(schema.migrate(table.to_pandas(), version), str(names[key])))
-        present = schema.from_arrow(pa.concat_tables([schema.ARROW_SCHEMA.empty_table(), *tables]))
-        return pd.concat([*older, present], ignore_index=True) if older else present
+        return self._records.read(keys, [cell["key"] for cell in self.plan()])
+
+    def compact(self, least: int = PACK_CELLS) -> int:
+        """Fold the files of finished cells into packs, which are quicker to read; the records stay the same.
+
+        Args:
+            least: do nothing when there are fewer such files.
+
+        Returns:
+            The number of cells that were folded.
+
+        Raises:
+            RunFolderError: the folder cannot be written.
+        """
+        return self._records.compact([cell["key"] for cell in self.plan()], least)
 
     def write_picture(self, key: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Store the maps of a few images; the layout stands in `reports.pictures`.
@@ -239,42 +249,18 @@ class Store:
             arrays: named number arrays.
             meta: JSON object about them.
         """
-        _valid(key)
+        valid(key)
         files.write(self.path / "pictures" / f"{key}.npz", pictures.encode(arrays, meta))
 
     def read_pictures(self) -> list[Picture]:
         """Return the stored pictures in the order of their keys, without damaged ones."""
         found = []
-        for path in _named(self.path / "pictures", _KEY, ".npz"):
+        for path in named(self.path / "pictures", KEY, ".npz"):
             try:
                 found.append(pictures.decode(path))
             except DamagedFile:
                 continue
         return found
-
-    def _records(self, key: str) -> Path:
-        """Return the place of a cell's records."""
-        return self.path / "records" / _valid(key)[:2] / f"{key}.parquet"
-
-    def _record_files(self) -> Iterator[Path]:
-        """Walk over the record files; temporary and foreign files are not looked at."""
-        root = self.path / "records"
-        if root.is_dir():
-            for folder in sorted(root.iterdir()):
-                yield from _named(folder, _KEY, ".parquet")
-
-    def _whole(self, path: Path) -> bool:
-        """Tell whether a record file exists and is whole, reading it only when it is new."""
-        try:
-            stat = path.stat()
-            stamp = (stat.st_size, stat.st_mtime_ns)
-            known = self._seen.get(path.stem)
-            if known is None or known[0] != stamp:
-                known = (stamp, files.is_whole(path.read_bytes()))
-                self._seen[path.stem] = known
-        except OSError:
-            return False
-        return known[1]
 
     def _settings(self, name: str) -> dict[str, Any]:
         """Read one of the settings files; an absent one is empty."""
@@ -284,30 +270,16 @@ class Store:
         except FileNotFoundError:
             return {}
         except DamagedFile as error:
-            raise RunFolderError(f"{error}. Delete the file and run again with the same settings.") from error
+            raise RunFolderError(f"{error}. {_MEND}") from error
         except OSError as error:
             raise RunFolderError(f"cannot read {path}: {error.strerror or error}.") from error
-        schema.refuse_newer(content.pop("schema", schema.SCHEMA_VERSION), str(path))
+        self._versions[name] = schema.refuse_newer(content.pop("schema", schema.SCHEMA_VERSION), str(path))
         return content
-
-
-def _valid(key: str) -> str:
-    """Return a key that is safe as a file name, or refuse it."""
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise RunFolderError(f"{key!r} is not a cell key: 8 to 64 hexadecimal digits in lower case are.")
-    return key
-
-
-def _named(folder: Path, pattern: re.Pattern[str], ending: str) -> list[Path]:
-    """List the files of a folder whose stem matches, sorted; an absent folder is empty."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix == ending and pattern.fullmatch(path.stem))
 
 
 def _whole_json(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Walk over the whole JSON objects of a folder."""
-    for path in _named(folder, pattern, ".json"):
+    for path in named(folder, pattern, ".json"):
         try:
             yield path.stem, files.read_json(path)
         except (DamagedFile, OSError):
@@ -326,8 +298,7 @@ def _refuse_foreign(folder: Path) -> None:
         raise files.unwritable(folder, error) from error
     if strangers:
         raise RunFolderError(
-            f"{folder} is not a run folder and not empty (it holds {strangers[0]!r}): "
-            f"give --out a new folder."
+            f"{folder} is not a run folder and not empty (it holds {strangers[0]!r}): give --out a new folder."
         )
 
 
