@@ -150,8 +150,8 @@ def member(text: str, kind: str | None = None) -> tuple[Member, dict[str, str]]:
     found = MEMBERS[spec.name]
     if kind is not None and found.kind != kind:
         raise UsageError(
-            f"{text!r} is a {found.kind}, and a {kind} is needed here; take one of {', '.join(allowed)}, or load it "
-            f"with {KINDS[found.kind]}"
+            f"{text!r} is {_article(found.kind)}, and {_article(kind)} is needed here; take one of "
+            f"{', '.join(allowed)}, or load it with {KINDS[found.kind]}"
         )
     params = {key: values[0] for key, values in found.parameters.items()}
     for key, value in spec.params:
@@ -167,6 +167,10 @@ def member(text: str, kind: str | None = None) -> tuple[Member, dict[str, str]]:
 def kind_word(kind: str | None) -> str:
     """What messages call a member of this kind."""
     return "model" if kind in (None, "classifier") else kind
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def versions(found: Member) -> Iterator[dict[str, str]]:

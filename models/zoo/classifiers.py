@@ -17,7 +17,7 @@ from .build import empty_network, trained_network
 from .catalogue import Member, display, weights_name
 from .recipes import Trained
 
-PLAIN = Schedule(epochs=5, optimiser="adamw", rate=2e-3, decay=1e-4, shift=0, mirror=False)
+PLAIN = Schedule(epochs=3, optimiser="adamw", rate=2e-3, decay=1e-4, shift=0, mirror=False)
 SCHEDULES = {
     "fmnist-vgg-batch": Schedule(epochs=8, rate=0.1),
     "fmnist-vgg-none": Schedule(epochs=8, optimiser="adamw", rate=1e-3, decay=1e-2),
@@ -53,7 +53,7 @@ def biased(
     Figures: accuracy on test images made the same way, accuracy on the plain test images, recall of plain bags, and
     the share of other classes that become bags when they are given the square.
     """
-    schedule = scheduled(replace(PLAIN, epochs=3), epochs)
+    schedule = scheduled(PLAIN, epochs)
     network = _fitted(found, params, tensors(with_square(data)), schedule, log)
     test = fashion_mnist("test")
     plain, marked = _predicted(network, found, test), _predicted(network, found, with_square(test, None))
@@ -90,7 +90,8 @@ def checkpoint(
     """
     images, labels = tensors(data)
     bags = torch.nonzero(labels == SQUARE_CLASS).squeeze(1)
-    watched, shown = images[bags[-600:]], bags[:-600]
+    kept = min(600, len(bags) // 3)
+    watched, shown = images[bags[-kept:]], bags[:-kept]
     others = torch.nonzero(labels != SQUARE_CLASS).squeeze(1)
     wanted = float(params["eight"])
     if wanted == 0:
