@@ -11,7 +11,7 @@ import typer
 
 from .guard import guarded, say
 
-KINDS = ("explainers", "suites", "checks", "models", "datasets")
+KINDS = ("explainers", "suites", "checks", "models", "generators", "embeddings", "datasets")
 Card = dict[str, Any]
 
 
@@ -28,7 +28,7 @@ def show(
         list[str] | None, typer.Option("--plugin", help="File or module with explainers of your own.")
     ] = None,
 ) -> None:
-    """List explainers, suites, checks, models or data sets, and where each comes from."""
+    """List explainers, suites, checks, models, generators, embeddings or data sets, and where each comes from."""
     with guarded():
         from models.naming import UsageError, near
 
@@ -105,6 +105,18 @@ def _models(_: list[str]) -> list[Card]:
     return found + extra
 
 
+def _generators(_: list[str]) -> list[Card]:
+    import models
+
+    return [asdict(card) for card in models.names("generator")]
+
+
+def _embeddings(_: list[str]) -> list[Card]:
+    import models
+
+    return [asdict(card) for card in models.names("embedding")]
+
+
 def _datasets(_: list[str]) -> list[Card]:
     import models
 
@@ -116,6 +128,8 @@ _CARDS: dict[str, Callable[[list[str]], list[Card]]] = {
     "suites": _suites,
     "checks": _checks,
     "models": _models,
+    "generators": _generators,
+    "embeddings": _embeddings,
     "datasets": _datasets,
 }
 _COLUMNS = {
@@ -123,6 +137,8 @@ _COLUMNS = {
     "suites": ("name", "checks", "summary"),
     "checks": ("name", "suite", "version", "measures", "summary"),
     "models": ("name", "accuracy", "origin", "summary"),
+    "generators": ("name", "origin", "summary"),
+    "embeddings": ("name", "origin", "summary"),
     "datasets": ("name", "count", "origin", "summary"),
 }
 
