@@ -143,7 +143,38 @@ def crossed_mean(values: Floats, *, level: float = 0.95, resamples: int = RESAMP
     seeds = _weights(values.shape[2], resamples, seed, _SEEDS)
     means = _means(values, *_with_ones(images, seeds))
     present = np.isfinite(values)
-    return [_interval(float(column[0]), column[1:], here, level) for column, here in zip(means.T, present, strict=True)]
+    return [
+        _interval(float(column[0]), column[1:], _fewer(here), level)
+        for column, here in zip(means.T, present, strict=True)
+    ]
+
+
+def mean_over_images(
+    values: Floats, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Interval]:
+    """Mean over images with a bootstrap interval, for values that no seed of a model stands behind.
+
+    Args:
+        values: (rows, images); NaN where not available.
+        level: coverage of the interval, between 0 and 1.
+        resamples: number of bootstrap samples; the same images are drawn for every row.
+        seed: the random numbers; equal input gives equal output.
+
+    Returns:
+        One interval per row in the unit of the values; none with fewer than two images.
+
+    Example:
+        >>> import numpy as np
+        >>> mean_over_images(np.full((1, 12), 0.5))
+        [Interval(estimate=0.5, low=0.5, high=0.5)]
+    """
+    images = _weights(values.shape[1], resamples, seed, _IMAGES)
+    means = _means(values[..., None], *_with_ones(images, np.ones((resamples, 1))))
+    counts = np.isfinite(values).sum(axis=1)
+    return [
+        _interval(float(column[0]), column[1:], int(count), level)
+        for column, count in zip(means.T, counts, strict=True)
+    ]
 
 
 def resampled_means(values: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
