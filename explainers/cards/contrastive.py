@@ -1,0 +1,63 @@
+"""Cards of the explainers that answer with another image, and of the counterfactuals they are read against."""
+
+from __future__ import annotations
+
+from ..info import Info
+
+_DRAWN = ("probe=random", "begin=sample", "generator=gan")
+_THESIS = "Feghahati 2020, section 3.3; CDeepEx 2019 (preprint)"
+
+CARDS: tuple[Info, ...] = (
+    Info(
+        "cdeepex", "Why this class and not the probe class: the nearest point in the latent space of a generator at which both "
+        "are equally likely and no third class is likelier, as the difference to the image: red is to be added, blue taken "
+        "away. Generators vae, ae, gan or your own; probe second, random, a class. Corrected against the sources: residual "
+        "I - G(z0), signs of the third-class constraints, growth of the penalty on the largest violation, images cut to [0, 1] "
+        "inside the search.",
+        _THESIS, "min |z - z0|^2 with llh(true) = llh(probe) >= llh(other)",
+        "a generator for the data; the answer lies on the boundary between two classes and does not cross it",
+        "", "contrastive.cdeepex:cdeepex", "contrastive", cost=600, memory=3.0, anchors=True, stochastic_with=_DRAWN,
+        params={"generator": "vae", "probe": "second", "begin": "mean", "profile": "fast", "signs": "corrected",
+                "residual": True},
+    ),
+    Info(
+        "xgem-eq", "CDeepEx without a word on third classes: the baseline of its authors, who call it xGEMs. A third class is "
+        "often likelier than both at its end.",
+        _THESIS, "min |z - z0|^2 with llh(true) = llh(probe)", "a generator for the data", "",
+        "contrastive.cdeepex:xgem_eq", "contrastive", cost=450, memory=3.0, anchors=True, stochastic_with=_DRAWN,
+        params={"generator": "vae", "probe": "second", "begin": "mean", "profile": "fast", "residual": True},
+    ),
+    Info(
+        "xgem", "Descends in the latent space on the distance to the image plus the cross-entropy to the probe class, until the "
+        "network says probe with probability `goal`. The map is the difference to the generator's own picture of the image, "
+        "unless residual=true.",
+        "Joshi et al. 2018", "min d(x, G(z)) + w CE(f(G(z)), probe), w = 0.1, 1, 10", "a generator for the data", "",
+        "contrastive.xgem:xgem", "contrastive", cost=250, memory=3.0, anchors=True, stochastic_with=_DRAWN,
+        params={"generator": "vae", "probe": "second", "begin": "mean", "goal": 0.5, "residual": False},
+    ),
+    Info(
+        "counterfactual-identity", "The image itself: nothing changed, nothing reached. What a measure of picture quality or "
+        "distance prefers to everything else.", "reference counterfactual", "x' = x", "", "map is zero, always",
+        "contrastive.baselines:identity", "contrastive", class_sensitive=False, cost=2, anchors=True,
+        params={"probe": "second"},
+    ),
+    Info(
+        "counterfactual-pgd", "An adversarial image: pixels moved along the sign of the gradient, at most by `radius`, until the "
+        "network says probe. Reaches what is asked and looks like the image.", "Madry et al. 2018, section 2.1",
+        "x <- clip(x - step sign(grad CE(f(x), probe)))", "", "", "contrastive.baselines:pgd", "contrastive", cost=15,
+        anchors=True, stochastic_with=("probe=random",),
+        params={"probe": "second", "radius": 0.1, "step": 0.01, "steps": 40},
+    ),
+    Info(
+        "counterfactual-nearest", "The nearest training image of the probe class that the network also takes for it: perfectly "
+        "natural, and far away.", "nearest unlike neighbour", "x' = argmin |x - x_i| over images of the probe class", "", "",
+        "contrastive.baselines:nearest", "contrastive", cost=8, anchors=True, stochastic_with=("probe=random",),
+        params={"probe": "second"},
+    ),
+    Info(
+        "counterfactual-random-latent", "A move in a random latent direction that changes the image as much as CDeepEx does: the "
+        "generator's own handwriting, without any question asked.", "reference counterfactual", "x' = G(z0 + t u) + residual",
+        "a generator for the data", "", "contrastive.baselines:random_latent", "contrastive", stochastic=True, cost=610,
+        memory=3.0, anchors=True, params={"generator": "vae", "probe": "second", "norm": "image"},
+    ),
+)  # fmt: skip
