@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from models.naming import UsageError, near
 
-LATER = ("class-discrimination", "generative")
+LATER = ("generative",)
 ALL = "all"
 """Stands for every suite but `smoke`."""
 PROFILES = ("quick", "standard", "full")
@@ -20,6 +20,11 @@ RANDOMIZATION_EXPLAINERS = (
 )  # fmt: skip
 PERTURBATION_EXPLAINERS = (*RANDOMIZATION_EXPLAINERS, "integrated-gradients[baseline=blur]", "occlusion")
 PERTURBATION_REFERENCES = ("random", "random-by-model", "edge-detector", "centre", "input")
+CLASS_EXPLAINERS = (
+    "gradient", "input-x-gradient", "integrated-gradients", "deeplift", "deconvnet", "guided-backprop", "gradcam",
+    "guided-gradcam", "lrp-a1b0", "lrp-a2b1", "lrp-a3b2", "lrp-a5b4", "occlusion",
+)  # fmt: skip
+CLASS_REFERENCES = (*REFERENCES, "centre", "oracle")
 REPLACEMENTS = ("uniform", "mean", "blur", "black", "road", "counterfactual")
 EXPECTED = {
     "input": "FAIL",
@@ -83,6 +88,16 @@ _SUITES = (
         ("saliency", "guided-backprop", "gradcam", "lrp-a1b0"),
         sizes=dict.fromkeys(PROFILES, Size(4, 3)),
         choices={"floor_draws": 2},
+    ),
+    Suite(
+        "class-discrimination",
+        "does the map answer for the class that was asked about, and point at its evidence?",
+        ("class-similarity", "class-similarity-top2", "class-similarity-least", "class-ceiling", "class-floor",
+         "grid-localisation", "planted-cue", "exact-zero"),
+        CLASS_EXPLAINERS,
+        references=CLASS_REFERENCES,
+        sizes={"quick": Size(32, 1), "standard": Size(128, 1), "full": Size(512, 1)},
+        models=("fmnist-vgg", "fmnist-mosaic", "fmnist-cue", "fmnist-difull"),
     ),
     Suite(
         "pixel-perturbation",

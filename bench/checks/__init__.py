@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import CellResult, CheckInfo, Measure
+from .class_checks import class_checks
 from .perturbation.declared import CHECKS as _PERTURBATION
 
 __all__ = ["CHECKS", "CellResult", "CheckInfo", "Measure"]
@@ -58,6 +59,7 @@ CHECKS: dict[str, CheckInfo] = {
                   "is there still something to explain along the cascade?", about_model=True),
         CheckInfo("health-independent", 1, "randomization", _HEALTH,
                   "is there still something to explain with one layer random?", about_model=True),
+        *class_checks(_SIMILARITY),
         *_PERTURBATION,
     )
 }  # fmt: skip

@@ -25,6 +25,7 @@ ABSTAINS = 1e-6
 """A map whose positive part is at most this share of all its relevance says nothing for the class."""
 
 MEASURES = ("mass", "mass-abs", "mass-near", "hit", "auprc", "abstains", "chance")
+LEAKS = ("outside", "exact")
 NEAR = 2
 """Pixels by which the evidence is grown for `mass-near`: the border of a pattern is evidence too."""
 
@@ -209,6 +210,35 @@ def localise(maps: Tensor, masks: Tensor, failed: Sequence[bool] | Tensor | None
         status[empty] = NOT_APPLICABLE
         values[name], told[name] = _kept(measured, status)
     return Localised(values, told)
+
+
+def nothing(count: int) -> Localised:
+    """The measures of images without a map: not applicable.
+
+    Example:
+        >>> nothing(2).statuses["mass"]
+        ['not-applicable', 'not-applicable']
+    """
+    return Localised(
+        {name: np.full(count, np.nan) for name in MEASURES}, {name: [NOT_APPLICABLE] * count for name in MEASURES}
+    )
+
+
+def contrast(own: Localised, other: Localised) -> tuple[np.ndarray, list[str]]:
+    """What the map of a class has in its cell that the map of another class does not have there.
+
+    Args:
+        own: maps of class a against the evidence of a.
+        other: maps of class b against the evidence of a.
+
+    Returns:
+        (N,) mass of the first minus mass of the second, in [-1, 1], 0 for maps that do not depend on the class, NaN unless
+        the status is `ok`; N statuses, the first map's where it has no mass, else the second's.
+    """
+    statuses = [
+        one if one != OK else two for one, two in zip(own.statuses["mass"], other.statuses["mass"], strict=True)
+    ]
+    return np.round(own.values["mass"] - other.values["mass"], DECIMALS) + 0.0, statuses
 
 
 def leaks(maps: Tensor, masks: Tensor, failed: Sequence[bool] | Tensor | None = None) -> Localised:
