@@ -8,17 +8,17 @@ from .base import Box, Cell, Scene, Truth
 
 if TYPE_CHECKING:
     from .certificate import Certificate, Line
-    from .certify import certify
+    from .certifying import certify
     from .own import mosaics_of
-    from .stored import required, stored
+    from .shipped import required, stored
 
 __all__ = [
     "Box", "Cell", "Certificate", "Line", "Scene", "Truth", "certify", "mosaics_of", "required", "stored",
 ]  # fmt: skip
 
 _PLACES = {
-    "Certificate": "certificate", "Line": "certificate", "certify": "certify", "mosaics_of": "own",
-    "required": "stored", "stored": "stored",
+    "Certificate": "certificate", "Line": "certificate", "certify": "certifying", "mosaics_of": "own",
+    "required": "shipped", "stored": "shipped",
 }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ class Certificate:
     Attributes:
         kind: kind of the Truth.
         subject: name of the model; `weights` is the digest of its weights.
-        data: name of the images; `digest` is that of the first of them (see `models.truth.stored.data_digest`).
+        data: name of the images; `digest` is that of the first of them (see `models.truth.shipped.data_digest`).
         draws: replacements averaged per cell.
         lines: conditions of the whole data set.
         pairs: one per image and class shown.

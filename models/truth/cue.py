@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,6 +22,28 @@ from .mosaic import one_of
 SIDE, CUES, APART = 5, 10, 10
 GAP = 2
 CLASS_NAMES = tuple(f"cue {letter}" for letter in "ABCDEFGHIJ")
+
+
+@lru_cache(maxsize=1)
+def patterns() -> np.ndarray:
+    """One 5x5 pattern of black and white per class, (10, 5, 5) uint8 in {0, 255}.
+
+    Twelve or thirteen pixels are white, and two patterns differ in at least ten pixels, also where one of them is
+    mirrored or turned. They are the same for every seed, because they define the classes.
+
+    Example:
+        >>> patterns().shape, int((patterns()[0] > 0).sum()) in (12, 13)
+        ((10, 5, 5), True)
+    """
+    draws, found = Draws(0, "cue patterns"), np.zeros((0, SIDE, SIDE), bool)
+    while len(found) < CUES:
+        pattern = np.zeros(SIDE * SIDE, bool)
+        pattern[draws.order(SIDE * SIDE)[: 12 + draws.below(2)]] = True
+        square = pattern.reshape(SIDE, SIDE)
+        alike = [np.rot90(turned, times) for turned in (square, square.T) for times in range(4)]
+        if all((found != one).sum((1, 2)).min(initial=SIDE * SIDE) >= APART for one in alike):
+            found = np.concatenate([found, square[None]])
+    return found.astype(np.uint8) * 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +60,10 @@ class Cues:
     name: str
     seed: int = 0
 
-    @cached_property
+    @property
     def patterns(self) -> np.ndarray:
-        """One 5x5 pattern of black and white per class, (10, 5, 5) uint8 in {0, 255}.
-
-        Twelve or thirteen pixels are white, and two patterns differ in at least ten pixels, also where one of them is
-        mirrored or turned. They are the same for every seed, because they define the classes.
-        """
-        draws, found = Draws(0, "cue patterns"), []
-        while len(found) < CUES:
-            white = draws.order(SIDE * SIDE)[: 12 + draws.below(2)]
-            pattern = np.zeros(SIDE * SIDE, bool)
-            pattern[white] = True
-            pattern = pattern.reshape(SIDE, SIDE)
-            alike = [np.rot90(turned, times) for turned in (pattern, pattern.T) for times in range(4)]
-            if all((other != one).sum() >= APART for other in found for one in alike):
-                found.append(pattern)
-        return np.stack(found).astype(np.uint8) * 255
+        """One pattern per class, (10, 5, 5) uint8 in {0, 255}; see `patterns`."""
+        return patterns()
 
     def scene(self, labels: Sequence[int], draws: Draws) -> Scene:
         """A drawn carrier with the patterns of these classes at drawn places, at least two pixels apart."""
@@ -117,7 +126,7 @@ class Cues:
 
 
 def cue_set(made: Cues, count: int, training: bool = False) -> ImageSet:
-    """The image set of the first `count` images; the label is one of the classes shown, drawn.
+    """The image set of the first `count` images; the label is one of the classes shown.
 
     Args:
         training: the law of the training images, with at least one pattern, in place of that of the explained images.
@@ -129,7 +138,7 @@ def cue_set(made: Cues, count: int, training: bool = False) -> ImageSet:
     edits = {"carrier": made.other_carrier, "elsewhere": made.elsewhere, "counterfactual": made.other_cues}
     shape = made.carriers.shape
     truth = Truth("cue", count, shape, CUES, scene, made.render, made.without, edits)
-    labels = np.array([one_of(scene(index), made.seed, made.name, index) for index in range(count)], np.int64)
+    labels = np.array([one_of(scene(index), index) for index in range(count)], np.int64)
     ids = [f"{made.name}/{index:05d}" for index in range(count)]
     return ImageSet(
         made.name, labels, ids, CLASS_NAMES, shape,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..data import ImageSet
 from ..zoo.catalogue import FOLDER
 from .certificate import Certificate, read
-from .certify import DRAWS, certify
+from .certifying import DRAWS, certify
 
 if TYPE_CHECKING:
     from ..base import Subject

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .base import Scene
 from .certificate import Line, Pair, at_chance, at_least, rounded
-from .certify import Question, blocks, kept_line, margin, pair_of
+from .certifying import Question, blocks, kept_line, margin, pair_of
 
 SURE = 0.99
 CARRIER = 0.05

@@ -64,7 +64,7 @@ def certify(subject: Subject, indices: Sequence[int], *, draws: int = DRAWS, bat
     Returns:
         One pair per image and class shown, and the lines that the whole data set has to meet. Mosaics: of the pairs at
         least a tenth is kept. Separate heads: also, no logit depends on a pixel outside its cell. Cues: see
-        `models.truth.certify_cue`.
+        `models.truth.certifying_cues`.
 
     Raises:
         UsageError: data without a truth, no images, fewer classes in the model than in the truth.
@@ -77,7 +77,7 @@ def certify(subject: Subject, indices: Sequence[int], *, draws: int = DRAWS, bat
     """
     question = _asked(subject, indices, draws, batch_size)
     if question.truth.kind == "cue":
-        from .certify_cue import looked_at
+        from .certifying_cues import looked_at
 
         lines, pairs = looked_at(question)
     else:
@@ -85,7 +85,7 @@ def certify(subject: Subject, indices: Sequence[int], *, draws: int = DRAWS, bat
         lines = [kept_line(pairs)]
         if question.truth.kind == "difull":
             lines = [*_separate(question, pairs), *lines]
-    from .stored import data_digest
+    from .shipped import data_digest
 
     return Certificate(
         question.truth.kind, subject.name, subject.weights_digest, subject.data.name, data_digest(subject.data), draws,
