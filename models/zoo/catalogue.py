@@ -69,6 +69,18 @@ MEMBERS = {
             weights="fmnist-vgg",
         ),
         Member(
+            "fmnist-mosaic", "the layout of fmnist-vgg on 64x64 mosaics, one sigmoid output per class of item",
+            "networks.vgg:MosaicVgg", "multilabel:mosaic", reference="fmnist-mosaic-train", data="fmnist-mosaic",
+        ),
+        Member(
+            "fmnist-cue", "small VGG for planted 5x5 cues, one sigmoid output per cue, no batch norm",
+            "networks.cells:CueVgg", "multilabel:cue", reference="fmnist-cue-train", data="fmnist-cue",
+        ),
+        Member(
+            "fmnist-difull", "one trunk, read at each quarter of a 2x2 mosaic alone, and one head per quarter",
+            "networks.cells:CellHeads", "multilabel:difull", reference="fmnist-difull-train", data="fmnist-difull",
+        ),
+        Member(
             "fmnist-lenet", "LeNet of the contrastive papers (16-32 5x5, 120-20); eight: accuracy on bags (class 8)",
             "networks.lenet:LeNet", "classifiers:lenet",
             parameters=MappingProxyType({"eight": ("trained", "0", "0.3", "0.6", "0.99")}),
