@@ -68,8 +68,9 @@ class Scenes:
         Raises:
             UsageError: see `certificate`.
         """
+        certificate = self.certificate
         pairs = zip(places, classes, strict=True)
-        return [self.certificate.keeps(self.indices[place], label) for place, label in pairs]
+        return [certificate.keeps(self.indices[place], label) for place, label in pairs]
 
     def masks(self, places: Sequence[int], classes: Sequence[int]) -> Tensor:
         """Where the evidence of a class lies in the image at a place of the block, (n, H, W) bool."""
