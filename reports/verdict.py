@@ -54,7 +54,10 @@ MEANINGS = {
 }
 """What each verdict means, in one sentence."""
 
-JUDGES: dict[str, str] = {}
+JUDGES: dict[str, str] = {
+    "pixel-perturbation": "reports.judge_perturbation",
+    "patch-perturbation": "reports.judge_perturbation",
+}
 """Suite -> module whose `judge(frame)` gives its verdicts; randomisation is judged here."""
 
 # Rows of the table: name, check that holds the values, first stage only.
@@ -106,7 +109,8 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
     rows = [table.row(group, name, first) for group, name, first in table.wanted()]
     own = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     suites = {*frame["suite"].unique(), *(suite for _, _, suite, _ in table.planned)}
-    others = [import_module(JUDGES[suite]).judge(frame) for suite in sorted(suites & JUDGES.keys())]
+    modules = dict.fromkeys(JUDGES[suite] for suite in sorted(suites & JUDGES.keys()))
+    others = [import_module(module).judge(frame) for module in modules]
     found = [part for part in (own, *others) if len(part)]
     return pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0]
 
