@@ -23,6 +23,7 @@ from torch import Tensor
 from models.base import Subject
 from models.data import ImageSet, full_training_set
 from models.naming import Spec, UsageError
+from models.variants import NAMES
 
 from .. import registry
 
@@ -155,15 +156,13 @@ def identity_of(found: Recipe, subject: Subject, params: Mapping[str, Any], data
 def training_images(subject: Subject) -> Tensor:
     """The training images of a subject, (N, C, H, W).
 
-    Where its reference images are the embedded part of Fashion-MNIST's training images and all 60,000 are on this
-    machine, those of the same classes are taken.
+    Where its reference images are the embedded part of Fashion-MNIST's training images, or a variant of them, and all
+    60,000 are on this machine, those are taken.
     """
-    reference = subject.reference
-    full = full_training_set() if all(name.startswith("fashion-mnist/train/") for name in reference.ids) else None
-    if full is None:
-        return _pixels(reference)
-    wanted = [index for index, label in enumerate(full.labels) if full.class_names[label] in reference.class_names]
-    return torch.from_numpy(full.read(wanted))
+    name, _, part = subject.reference.name.partition("/")
+    make = {"fashion-mnist": lambda data: data, **NAMES}.get(name)
+    full = full_training_set() if part == "train" and make is not None else None
+    return _pixels(subject.reference if full is None or make is None else make(full))
 
 
 def path_of(identity: Mapping[str, Any], folder: str | Path = "") -> Path:

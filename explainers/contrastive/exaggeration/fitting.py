@@ -36,7 +36,7 @@ class Options:
     """
 
     bins: int = 10
-    steps: int = 1250
+    steps: int = 1600
     warmup: int = 100
     batch: int = 32
     rate: float = 4e-4
@@ -98,7 +98,9 @@ def fit(
         if error is None:
             error = _step(players, x, sources, bins, middles[bins], log_odds, options)
             errors.append(error)
-        _average(players, 0.0 if step <= options.warmup else options.average)
+        # young means forget faster, so that a short fit does not end on its first steps
+        since = step - options.warmup
+        _average(players, 0.0 if since <= 0 else min(options.average, (since + 1) / (since + 4)))
         if (step + 1) % REPORTED == 0:
             what = "reconstruction" if step < options.warmup else "|requested - achieved|"
             recent = errors[-REPORTED:] or [error]
