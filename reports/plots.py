@@ -81,7 +81,7 @@ def similarity_curves(
         panels.setdefault(groups.get(name, "other"), []).append(name)
     lowest = float(curves["ci_low"].min(skipna=True)) if len(curves) else 0.0
     with style(theme):
-        figure, axes = _panels(len(panels), width=4.6, height=3.9)
+        figure, axes = new_panels(len(panels), width=4.6, height=3.9)
         layers = _layers(curves)
         for axis, (group, names) in zip(axes, sorted(panels.items()), strict=False):
             colours = dict(zip(names, itertools.cycle(sns.color_palette("colorblind", n_colors=10))))
@@ -111,7 +111,7 @@ def sensitivity_intervals(verdicts: pd.DataFrame, threshold: float, *, theme: Th
     rows = verdicts[verdicts["check"] == "cascading"]
     rows = rows.sort_values(["estimate", "explainer"], na_position="first", kind="stable")
     with style(theme):
-        figure, (axis,) = _panels(1, width=8.4, height=1.2 + 0.26 * max(len(rows), 1))
+        figure, (axis,) = new_panels(1, width=8.4, height=1.2 + 0.26 * max(len(rows), 1))
         axis.axvline(threshold, color=_INK[theme][0], linewidth=1, linestyle="--")
         above = axis.get_xaxis_transform()
         axis.text(threshold, 1.01, f" threshold {threshold:g}", fontsize=8, transform=above)
@@ -142,7 +142,7 @@ def model_health(table: pd.DataFrame, *, theme: Theme = "light") -> Figure:
     """
     measures = sorted(table["measure"].unique())
     with style(theme):
-        figure, axes = _panels(len(measures), width=3.5, height=2.9, across=4)
+        figure, axes = new_panels(len(measures), width=3.5, height=2.9, across=4)
         palette = sns.color_palette("colorblind")
         for axis, measure in zip(axes, measures, strict=False):
             rows = table[table["measure"] == measure]
@@ -242,7 +242,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _panels(count: int, width: float, height: float, across: int = 3) -> tuple[Figure, list[Axes]]:
+def new_panels(count: int, width: float, height: float, across: int = 3) -> tuple[Figure, list[Axes]]:
     """Make a figure with a number of equal panels, at most `across` in a row; unused places stay empty."""
     columns = max(1, min(across, count))
     lines = max(1, math.ceil(count / columns))
