@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reports.compare import compare_runs
     from reports.files import RunFolderError
     from reports.frame import load
+    from reports.leaderboard import rank_explainers
     from reports.render import write_report
     from reports.schema import SchemaError
     from reports.store import Store
@@ -30,6 +31,7 @@ _HOMES = {
     "compare_runs": "reports.compare",
     "health": "reports.tables",
     "load": "reports.frame",
+    "rank_explainers": "reports.leaderboard",
     "similarity": "reports.tables",
     "thesis_rule": "reports.tables",
     "verdicts": "reports.verdict",
@@ -43,6 +45,7 @@ __all__ = [
     "compare_runs",
     "health",
     "load",
+    "rank_explainers",
     "similarity",
     "thesis_rule",
     "verdicts",

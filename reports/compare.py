@@ -18,7 +18,7 @@ import pandas as pd
 from reports import paired
 from reports.comparable import Obstacles, obstacles
 from reports.frame import GROUP, Group, failure_messages, load
-from reports.grid import ABSENT, Block, blocks
+from reports.grid import ABSENT, Block, blocks, with_targets
 from reports.store import Store
 from reports.thresholds import Thresholds
 from reports.verdict import verdicts
@@ -184,7 +184,8 @@ class _Side:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         """Give rows about no image a place of their own, so that health and shares are paired too."""
-        self.frame = frame.assign(image=frame["image"].fillna("(none)"))
+        told_apart = with_targets(frame)
+        self.frame = told_apart.assign(image=told_apart["image"].fillna("(none)"))
         self.measures = {str(name) for name in frame["measure"].dropna().unique()}
         self.failures = failure_messages(frame)
         cells = frame[[*GROUP, "cell"]].drop_duplicates()

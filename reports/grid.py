@@ -89,6 +89,30 @@ def blocks(frame: pd.DataFrame, measure: str) -> dict[Group, Block]:
     return {owner: parts.block(rows[owner], shared[owner[:3]]) for owner in sorted(owners)}
 
 
+def with_targets(frame: pd.DataFrame) -> pd.DataFrame:
+    """Let the explained class be a part of the image's id in checks that explain several classes of an image.
+
+    Without it the values of one class would take the place of those of another.
+
+    Args:
+        frame: tidy records.
+
+    Returns:
+        The same rows; ids become `IMAGE as CLASS` where an image, stage and seed has more than one value of a measure.
+    """
+    keys = [*GROUP, "measure", "stage", "seed", "image"]
+    about = frame["image"].notna() & frame["target"].notna()
+    twice = frame.loc[about.to_numpy(), [*keys, "target"]]
+    checks = set(twice.loc[twice.duplicated(keys).to_numpy(), "check"])
+    chosen = (about & frame["check"].isin(checks)).to_numpy(dtype=bool)
+    if not chosen.any():
+        return frame
+    made = frame["image"].to_numpy(dtype=object).copy()
+    classes = frame["target"].to_numpy(dtype=object)
+    made[chosen] = [f"{image} as {target}" for image, target in zip(made[chosen], classes[chosen], strict=True)]
+    return frame.assign(image=pd.Series(made, index=frame.index, dtype="str"))
+
+
 @dataclass(frozen=True)
 class _Parts:
     """The columns of the chosen rows as plain arrays."""

@@ -97,7 +97,7 @@ def separable(scores: Floats) -> npt.NDArray[np.bool_]:
     z = np.abs(gaps[0]) / np.where(certain, 1.0, spread)
     p = np.where(certain, np.where(gaps[0] == 0, 1.0, 0.0), 2 * special.ndtr(-z))
     apart = np.zeros((count, count), dtype=bool)
-    apart[first, second] = paired.holm(p) < ALPHA
+    apart[first, second] = paired.holm([float(each) for each in p]) < ALPHA
     return apart | apart.T
 
 

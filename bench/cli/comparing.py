@@ -1,4 +1,4 @@
-"""`bench compare`: a run against a baseline, from stored results alone; the exit code is the gate."""
+"""`bench compare`, `bench leaderboard`, `bench merge`: several runs at once, from stored results alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command of this module."""
+    """Add the commands of this module."""
     app.command("compare")(compare)
+    app.command("leaderboard")(leaderboard)
 
 
 def compare(
@@ -50,3 +51,22 @@ def compare(
             if path is not None:
                 files.write(path, write(found).encode())
     raise typer.Exit(found.exit_code)
+
+
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of one or more suites and models.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Ends in .md, .csv or .html.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Rank explainers that pass the gates; Markdown on standard output, or a file by its suffix."""
+    with guarded(verbose):
+        from reports import files, leaderboard_output
+        from reports.leaderboard import rank_explainers
+
+        write = leaderboard_output.to_text if out is None else leaderboard_output.writer(out)
+        text = write(rank_explainers(runs))
+        if out is None:
+            print(text, end="")
+        else:
+            files.write(out, text.encode())
+            print(f"leaderboard: {out}")

@@ -1,0 +1,353 @@
+"""The leaderboard: who passes the gates, and among those, who is better at what, and how sure that is.
+
+Randomisation and class discrimination are gates and no ranks: noise that is seeded by the weights passes the first.
+Among explainers that pass, those are ranked whose cells are all there, by faithfulness and by localisation; every rank
+has an interval, and those that cannot be told apart share a letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports import ranks, stats
+from reports.files import RunFolderError
+from reports.frame import GROUP, Group, expectations, load
+from reports.grid import blocks, with_targets
+from reports.store import Store
+from reports.verdict import verdicts
+
+GATES = {
+    "randomisation": ("randomization", "cascading"),
+    "class discrimination": ("class-discrimination", "class-similarity"),
+}
+"""Gate to the suite and the check whose verdict it is."""
+
+RANKED = {
+    "faithfulness": (("perturbation-*", "abpc"),),
+    "localisation": (("grid-localisation", "mass"), ("planted-cue", "mass")),
+}
+"""What explainers are ranked by: check and measure; larger is better in all of them."""
+
+NOT_RUN = "not run"
+REFERENCE = "reference"
+RANK_COLUMNS = ("rank", "rank_low", "rank_high", "ties")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measure of one check on one subject, of all explainers.
+
+    Attributes:
+        aspect: key of `RANKED`.
+        subject, check, measure: what was measured.
+        names: explainers.
+        drawn: (1 + resamples, explainers), larger = better; the estimates stand in the first row.
+    """
+
+    aspect: str
+    subject: str
+    check: str
+    measure: str
+    names: tuple[str, ...]
+    drawn: stats.Floats
+
+    @property
+    def label(self) -> str:
+        """What it is called in tables."""
+        return f"{self.check} of {self.subject}"
+
+    def of(self, names: Sequence[str]) -> stats.Floats:
+        """The columns of some explainers; NaN for one that was not measured."""
+        places = {name: place for place, name in enumerate(self.names)}
+        missing = np.full(len(self.drawn), np.nan)
+        columns = [self.drawn[:, places[name]] if name in places else missing for name in names]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self.drawn), 0))
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Explainers in their order.
+
+    Attributes:
+        rows: one per explainer, best first, then those that are not ranked: `explainer`, `group`, `status` (`ranked` or
+            why not), one column per gate, `rank` with `rank_low` and `rank_high`, `ties`, the same four per aspect
+            (`faithfulness_rank`, ...), `seconds` and `cost` per explanation, `cells` of `planned`.
+        scores: what they were ranked by.
+        agreement: Kendall's tau between every two scores: `first`, `second`, `tau`, `ci_low`, `ci_high`, `explainers`.
+        notes: what to know when reading it.
+        subjects: models.
+        runs: folders.
+    """
+
+    rows: pd.DataFrame
+    scores: list[Score]
+    agreement: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+
+
+def rank_explainers(runs: Sequence[str | Path], *, resamples: int = stats.RESAMPLES) -> Leaderboard:
+    """Rank the explainers of one or more runs.
+
+    Args:
+        runs: run folders; together they may hold several suites, models and data sets, but each measurement once.
+        resamples: number of bootstrap samples.
+
+    Raises:
+        RunFolderError: a folder cannot be read, or two of them hold the same measurement.
+        SchemaError: a newer release wrote one of them.
+
+    Example:
+        >>> import reports
+        >>> reports.rank_explainers(["runs/randomization", "runs/perturbation"]).rows      # doctest: +SKIP
+    """
+    loaded = [_Run(path) for path in runs]
+    _refuse_twice(loaded)
+    cards: dict[str, dict[str, Any]] = {}
+    for run in loaded:
+        cards.update({name: dict(card) for name, card in run.cards.items()})
+    table = pd.concat([run.verdicts for run in loaded], ignore_index=True)
+    groups = {group for run in loaded for group in run.cells}
+    names = sorted({group[1] for group in groups if not group[1].startswith("(")})
+    scores = [score for run in loaded for score in run.scores(resamples)]
+    gates = {gate: _gate(table, *place) for gate, place in GATES.items()}
+    rows = []
+    for name in names:
+        done, planned = (sum(run.count(name)[part] for run in loaded) for part in (0, 1))
+        card = cards.get(name, {})
+        times = [value for run in loaded for value in run.seconds(name)]
+        row = {
+            "explainer": name,
+            "group": str(card.get("group", "")),
+            **{gate: found.get(name, NOT_RUN) for gate, found in gates.items()},
+            "seconds": float(np.median(times)) if times else float("nan"),
+            "cost": float(card.get("cost", float("nan"))),
+            "cells": done,
+            "planned": planned,
+        }
+        rows.append({**row, "status": _status(row, gates, scores)})
+    _without_scores(rows, scores)
+    eligible = [str(row["explainer"]) for row in rows if row["status"] == "ranked"]
+    used, notes = _usable(scores, eligible)
+    placed = _placed(used, eligible)
+    board = _ordered(pd.DataFrame([{**row, **placed.get(str(row["explainer"]), {})} for row in rows]), rows)
+    notes = [*_remarks(gates, scores, eligible), *notes]
+    compared = [str(row["explainer"]) for row in rows if row["group"] != REFERENCE and row["cells"] == row["planned"]]
+    subjects = sorted({group[0] for group in groups})
+    return Leaderboard(board, used, _agreement(scores, compared), notes, subjects, [str(path) for path in runs])
+
+
+class _Run:
+    """What the leaderboard needs of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Read a run folder."""
+        store, frame = Store.open(path), load(path)
+        self.path = str(path)
+        self.cards = store.explainers
+        self.verdicts = verdicts(frame)
+        self.cells = {group: numbers["cells"] for group, numbers in expectations(frame).items()}
+        measured = frame.loc[(frame["status"] != "failed").to_numpy(dtype=bool), [*GROUP, "cell"]].drop_duplicates()
+        self.done: dict[Group, int] = {}
+        for subject, explainer, suite, check, _ in measured.itertuples(index=False, name=None):
+            group = (str(subject), str(explainer), str(suite), str(check))
+            self.done[group] = self.done.get(group, 0) + 1
+        for group, count in self.done.items():
+            self.cells.setdefault(group, count)
+        wanted = {measure for pairs in RANKED.values() for _, measure in pairs}
+        self.frame = with_targets(frame[frame["measure"].isin(wanted).to_numpy(dtype=bool)])
+        self._seconds = _seconds(frame)
+
+    def count(self, explainer: str) -> tuple[int, int]:
+        """Cells done and planned of an explainer."""
+        own = [group for group in self.cells if group[1] == explainer]
+        return sum(self.done.get(group, 0) for group in own), sum(self.cells[group] for group in own)
+
+    def seconds(self, explainer: str) -> list[float]:
+        """Seconds per explanation, one value per cell."""
+        return self._seconds.get(explainer, [])
+
+    def scores(self, resamples: int) -> list[Score]:
+        """Scores of all explainers, resampled together."""
+        found = []
+        for aspect, pairs in RANKED.items():
+            for pattern, measure in pairs:
+                parts: dict[tuple[str, str], dict[str, stats.Floats]] = {}
+                for (subject, explainer, _, check), block in blocks(self.frame, measure).items():
+                    if fnmatchcase(check, pattern):
+                        parts.setdefault((subject, check), {})[explainer] = block.values[-1]
+                for (subject, check), members in sorted(parts.items()):
+                    width = max(values.shape[1] for values in members.values())
+                    stack = np.stack([_padded(values, width) for values in members.values()])
+                    drawn = stats.resampled_means(stack, resamples=resamples)
+                    found.append(Score(aspect, subject, check, measure, tuple(members), drawn))
+        return found
+
+
+def _seconds(frame: pd.DataFrame) -> dict[str, list[float]]:
+    """Seconds per explanation of each explainer, one value per cell: its time over its explanations (images x stages).
+
+    Passes that several explainers share are counted for the one that came first.
+    """
+    timed = frame.loc[(frame["seconds"].notna() & frame["image"].notna()).to_numpy(dtype=bool)]
+    first = timed.groupby("check")["measure"].first()
+    one = timed[(timed["measure"] == timed["check"].map(first)).to_numpy(dtype=bool)]
+    grouped = one.groupby(["explainer", "cell"])["seconds"].agg(["first", "size"])
+    each = grouped["first"] / grouped["size"]
+    return {str(name): [float(value) for value in part] for name, part in each.groupby(level="explainer")}
+
+
+def _padded(values: stats.Floats, width: int) -> stats.Floats:
+    """Images x seeds, with missing seeds where an explainer has fewer."""
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=np.nan)
+
+
+def _refuse_twice(runs: Sequence[_Run]) -> None:
+    """Refuse two runs that hold the same measurement: it would count twice, or under two protocols."""
+    owner: dict[Group, str] = {}
+    for run in runs:
+        for group in run.done:
+            if group[1].startswith("("):
+                continue
+            if group in owner:
+                subject, explainer, suite, check = group
+                raise RunFolderError(
+                    f"{owner[group]} and {run.path} both hold {check} ({suite}) of {explainer} on {subject}. Give only one "
+                    f"of them, or join the parts of one run first: bench merge {owner[group]} {run.path} --out RUN."
+                )
+            owner[group] = run.path
+
+
+def _gate(table: pd.DataFrame, suite: str, check: str) -> dict[str, str]:
+    """Verdict of each explainer over all subjects: PASS everywhere, or what stands in the way and where."""
+    rows = table[(table["suite"] == suite) & (table["check"] == check)]
+    subjects = rows["subject"].nunique()
+    found = {}
+    for name, part in rows.groupby("explainer"):
+        words = part.groupby("verdict", sort=True)["subject"].apply(list).to_dict()
+        bad = {str(word): where for word, where in words.items() if word != "PASS"}
+        if not bad:
+            found[str(name)] = "PASS" if part["subject"].nunique() == subjects else NOT_RUN
+        elif subjects == 1:
+            found[str(name)] = next(iter(bad))
+        else:
+            found[str(name)] = "; ".join(f"{word} on {', '.join(map(str, where))}" for word, where in bad.items())
+    return found
+
+
+def _status(row: dict[str, Any], gates: dict[str, dict[str, str]], scores: list[Score]) -> str:
+    """`ranked`, or why an explainer is not."""
+    if row["group"] == REFERENCE:
+        return REFERENCE
+    if not gates["randomisation"]:
+        return "no gate: the suite randomization was not run"
+    for gate, found in gates.items():
+        if found and row[gate] not in ("PASS", NOT_RUN):
+            return f"gate: {gate}"
+    if row["cells"] < row["planned"] or any(found and row[gate] == NOT_RUN for gate, found in gates.items()):
+        return "incomplete"
+    return "ranked" if scores else "passes"
+
+
+def _without_scores(rows: list[dict[str, Any]], scores: list[Score]) -> None:
+    """An explainer without a score that most others have is incomplete; it must not take the score from the others."""
+    able = [row for row in rows if row["status"] == "ranked"]
+    names = [str(row["explainer"]) for row in able]
+    for score in scores:
+        has = np.isfinite(score.of(names)[0])
+        if 2 * has.sum() > len(names):
+            for row, there in zip(able, has, strict=True):
+                if not there:
+                    row["status"] = "incomplete"
+
+
+def _usable(scores: list[Score], eligible: list[str]) -> tuple[list[Score], list[str]]:
+    """The scores that every eligible explainer has; a score that only some can have ranks nobody."""
+    used, notes = [], []
+    for score in scores:
+        has = np.isfinite(score.of(eligible)[0])
+        if eligible and has.all():
+            used.append(score)
+        elif has.any():
+            lack = ", ".join(name for name, there in zip(eligible, has, strict=True) if not there)
+            notes.append(f"{score.label} ranks nobody, as not every explainer has it (none for {lack}).")
+    return used, notes
+
+
+def _placed(scores: list[Score], names: list[str]) -> dict[str, dict[str, Any]]:
+    """Ranks with intervals and groups, overall and per aspect.
+
+    Scores of different units are brought to one: each is divided by its standard deviation over the explainers.  An
+    aspect is the mean of its scores, the overall rank is that of the mean of the aspects, taken anew in every resample.
+    """
+    if not scores or not names:
+        return {}
+    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    aspects = {}
+    for aspect in RANKED:
+        own = [_standard(score.of(names)) for score in scores if score.aspect == aspect]
+        if own:
+            aspects[aspect] = np.mean(own, axis=0)
+            _enter(found, names, aspects[aspect], f"{aspect}_")
+    _enter(found, names, np.mean(list(aspects.values()), axis=0), "")
+    return found
+
+
+def _standard(drawn: stats.Floats) -> stats.Floats:
+    """Divide by the spread of the estimates over the explainers."""
+    spread = float(np.std(drawn[0]))
+    return drawn / spread if spread > 0 else drawn
+
+
+def _enter(found: dict[str, dict[str, Any]], names: list[str], drawn: stats.Floats, prefix: str) -> None:
+    """Write rank, interval and group of each explainer."""
+    intervals = ranks.rank_intervals(ranks.ranked(drawn))
+    letters = ranks.tie_groups(drawn[0], ranks.separable(drawn))
+    for name, interval, letter in zip(names, intervals, letters, strict=True):
+        values = (interval.estimate, interval.low, interval.high, letter)
+        found[name].update({prefix + column: value for column, value in zip(RANK_COLUMNS, values, strict=True)})
+
+
+def _ordered(table: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Ranked ones first by rank, then the others by why they are not, references last."""
+    wanted = [*RANK_COLUMNS, *(f"{aspect}_{column}" for aspect in RANKED for column in RANK_COLUMNS)]
+    front = ["explainer", "group", "status", *GATES]
+    table = table.reindex(columns=[*front, *wanted, "seconds", "cost", "cells", "planned"])
+    if not rows:
+        return table
+    later = table["status"].map({"ranked": 0, "passes": 0, "incomplete": 1, REFERENCE: 3}).fillna(2)
+    keys = pd.DataFrame(
+        {"later": later, "rank": table["rank"].astype("float64").fillna(np.inf), "name": table["explainer"]}
+    )
+    return table.loc[keys.sort_values(["later", "rank", "name"], kind="stable").index].reset_index(drop=True)
+
+
+def _remarks(gates: dict[str, dict[str, str]], scores: list[Score], eligible: list[str]) -> list[str]:
+    """What was not run, and what a rank rests on."""
+    notes = [f"The gate {gate} was not run." for gate, found in gates.items() if not found]
+    aspects = {score.aspect for score in scores}
+    notes += [f"Nothing was measured about {aspect}." for aspect in RANKED if aspect not in aspects]
+    if not eligible and scores:
+        notes.append("No explainer passes the gates with all its cells, so none is ranked.")
+    return notes
+
+
+def _agreement(scores: list[Score], names: list[str]) -> pd.DataFrame:
+    """Kendall's tau between every two scores, over the explainers that both have."""
+    rows = []
+    for first, second in combinations(scores, 2):
+        one, other = first.of(names), second.of(names)
+        both = int((np.isfinite(one[0]) & np.isfinite(other[0])).sum())
+        found = ranks.agreement(one, other)
+        numbers = {"tau": found.estimate, "ci_low": found.low, "ci_high": found.high, "explainers": both}
+        rows.append({"first": first.label, "second": second.label, **numbers})
+    return pd.DataFrame(rows, columns=["first", "second", "tau", "ci_low", "ci_high", "explainers"])
