@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reports.files import RunFolderError
     from reports.frame import load
     from reports.leaderboard import rank_explainers
+    from reports.merge import merge_runs
     from reports.render import write_report
     from reports.schema import SchemaError
     from reports.store import Store
@@ -31,6 +32,7 @@ _HOMES = {
     "compare_runs": "reports.compare",
     "health": "reports.tables",
     "load": "reports.frame",
+    "merge_runs": "reports.merge",
     "rank_explainers": "reports.leaderboard",
     "similarity": "reports.tables",
     "thesis_rule": "reports.tables",
@@ -45,6 +47,7 @@ __all__ = [
     "compare_runs",
     "health",
     "load",
+    "merge_runs",
     "rank_explainers",
     "similarity",
     "thesis_rule",

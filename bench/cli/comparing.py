@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .guard import NOT_COMPARABLE, guarded, say
+from .guard import DONE, INCOMPLETE, NOT_COMPARABLE, guarded, say
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
 
@@ -16,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("compare")(compare)
     app.command("leaderboard")(leaderboard)
+    app.command("merge")(merge)
 
 
 def compare(
@@ -70,3 +71,17 @@ def leaderboard(
         else:
             files.write(out, text.encode())
             print(f"leaderboard: {out}")
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of one configuration.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The joined run folder.")],
+    verbose: Verbose = False,
+) -> None:
+    """Join runs made on several machines (--part I/N) and say which cells disagree. Exit 3 when cells are missing."""
+    with guarded(verbose):
+        from reports.merge import merge_runs, to_words
+
+        merged = merge_runs(runs, out)
+        print(to_words(merged))
+    raise typer.Exit(INCOMPLETE if merged.missing else DONE)

@@ -86,8 +86,7 @@ def test_a_changed_layer_is_found_where_it_is(base, tmp_path):
     for seed in range(4):
         key = synthetic.key_of("sensitive", "independent", seed, synthetic.SUITE)
         rows = store.records([key])
-        rows.loc[(rows["stage"] == 3), "value"] = 0.999
-        store.write_records(key, rows)
+        store.write_records(key, rows.assign(value=rows["value"].mask(rows["stage"] == 3, 0.999)))
     found = reports.compare_runs(base, path)
     row = found.rows[(found.rows["explainer"] == "sensitive") & (found.rows["check"] == "independent")].iloc[0]
     assert (row["outcome"], row["stage"], row["layer"]) == ("worse", 3, "fc1") and found.exit_code == 1
