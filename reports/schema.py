@@ -191,6 +191,9 @@ def series(column: pa.ChunkedArray, kind: str) -> pd.Series[Any]:
         missing = np.asarray(column.is_null())
         filled = np.asarray(column.fill_null(0), dtype=np.int64)
         return pd.Series(pd.arrays.IntegerArray(filled, missing))
+    if kind == "float64":
+        # What arrow hands out without copying cannot be written to, and a user may well assign to `value`.
+        return pd.Series(np.array(column.to_numpy(), dtype=np.float64))
     return column.to_pandas().astype(kind)
 
 
