@@ -13,13 +13,12 @@ from typing import Any
 from models.naming import UsageError, near
 
 from . import memory, protocols, suites
+from .backends import BACKENDS, CLUSTERS
 from .cell import digest
 from .devices import check_device
 from .protocols import Protocol
 
 PRECISIONS = ("float32", "bfloat16", "float64")
-BACKENDS = ("loky", "threading")
-LATER_BACKENDS = ("dask", "ray")
 
 # What shapes the results: these name the default run folder. Everything else may differ between two runs of one folder.
 SHAPING = (
@@ -56,6 +55,8 @@ class Config:
         memory: what explanations may use, all workers of a device together, such as `2GB`; None = half of what is free.
             Never part of a result's identity.
         jobs: worker processes, >= 1; None = one per core, or one per GPU.
+        slots: worker processes per GPU, >= 1, where `jobs` does not say how many there are.
+        timeout: seconds that an explainer may take for one cell, > 0; None = no limit.
         backend: joblib backend.
         scheduler: address of a scheduler for the backends that have one.
         part: `I/N`, run only this part of the shards (1-based).
@@ -80,6 +81,8 @@ class Config:
     batch_size: int | None = None
     memory: str | None = None
     jobs: int | None = None
+    slots: int = 1
+    timeout: float | None = None
     backend: str = "loky"
     scheduler: str | None = None
     part: str | None = None
@@ -143,7 +146,7 @@ class Config:
 
 _LISTS = ("suite", "model", "plugin")
 _FLAGS = ("fail_fast", "quiet", "verbose")
-_COUNTS = {"images": 1, "seeds": 1, "batch_size": 1, "jobs": 1, "seed": 0}
+_COUNTS = {"images": 1, "seeds": 1, "batch_size": 1, "jobs": 1, "slots": 1, "seed": 0}
 KEYS = tuple(field.name for field in fields(Config))
 
 
@@ -218,6 +221,10 @@ def _checked(key: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or value < _COUNTS[key]:
             raise UsageError(f"{option} {value!r}: give a whole number, at least {_COUNTS[key]}")
         return value
+    if key == "timeout":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise UsageError(f"{option} {value!r}: give a number of seconds above 0")
+        return float(value)
     if not isinstance(value, str | Path) or not str(value).strip():
         raise UsageError(f"{option} {value!r}: give a text that is not empty")
     return str(value)
@@ -229,12 +236,15 @@ def _check_names(config: Config) -> None:
     config.declared()
     _one_of("--profile", config.profile, suites.PROFILES)
     _one_of("--precision", config.precision, PRECISIONS)
-    if config.backend in LATER_BACKENDS:
-        raise UsageError(f"--backend {config.backend!r} is not part of this version; it has {', '.join(BACKENDS)}")
     _one_of("--backend", config.backend, BACKENDS)
-    if config.scheduler is not None:
+    if config.scheduler is not None and config.backend not in CLUSTERS:
         raise UsageError(
-            f"--scheduler {config.scheduler!r}: the backend {config.backend!r} has no scheduler; leave it out"
+            f"--scheduler {config.scheduler!r}: the backend {config.backend!r} has no scheduler; leave it out, or give "
+            f"--backend {' or '.join(CLUSTERS)}"
+        )
+    if config.timeout is not None and config.backend == "threading" and config.jobs != 1:
+        raise UsageError(
+            "--timeout needs processes, since a thread that hangs cannot be ended; leave --backend threading out"
         )
     check_device(config.device)
     if config.memory is not None:

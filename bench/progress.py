@@ -16,7 +16,8 @@ from rich.text import Text
 
 from reports.store import Store
 
-from . import pool, worker
+from . import worker
+from .claims import Claims
 
 POLL = 0.5
 LINES = 10.0
@@ -46,6 +47,7 @@ class Progress:
     ) -> None:
         # A reader of its own: the thread here and the run look at the folder at the same time.
         self.store = Store.open(store.path)
+        self.claims = Claims(store.path)
         self.costs = costs
         self.before = self.done = frozenset(done).intersection(costs)
         self.failed: dict[str, str] = {}
@@ -92,7 +94,7 @@ class Progress:
 
     def look(self) -> None:
         """Count again what is done."""
-        self.done = frozenset(self.store.done()).intersection(self.costs)
+        self.done = frozenset(self.store.glance()).intersection(self.costs)
 
     def line(self) -> str:
         """Progress in one line, for example `12/40 cells, 3.1/s, 0:09 left, 0 failed; now: saliency ...`."""
@@ -103,7 +105,7 @@ class Progress:
             # Cells differ much in their work, so the time left follows the work and not the number of cells.
             left = self._work(self.costs.keys() - self.done) / max(self._work(new), 1e-9)
             rate = f"{len(new) / seconds:.1f}/s, {clock(left * seconds)} left"
-        labels = [str(mark.get("label", "")) for mark in pool.claims(self.store.path).values()]
+        labels = [str(mark.get("label", "")) for mark in self.claims.live().values()]
         now = f"; now: {' | '.join(labels[:4])}" if labels else ""
         return f"{len(self.done)}/{len(self.costs)} cells, {rate}, {len(self.failed)} failed{now}"
 

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from reports.store import Store
 
 from . import facts as gathering
-from . import memory, provenance, subjects, suites, worker
+from . import memory, parcels, provenance, subjects, suites, worker
 from . import pool as pools
 from .cell import digest
+from .claims import Claims
 from .config import Config, cores, resolve
 from .plan import Plan, join
 from .progress import Progress
@@ -118,10 +120,8 @@ def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
     store = Store.open(folder) if (folder / "config.json").exists() else None
     if store is not None:
         join(store.plan(), plan.entries(), str(folder))
-    notices = [
-        f"plug-in {plugin.name} is unavailable: {plugin.error}" for plugin in facts.plugins if plugin.error
-    ]
-    jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices))
+    notices = [f"plug-in {plugin.name} is unavailable: {plugin.error}" for plugin in facts.plugins if plugin.error]
+    jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices) * config.slots)
     if facts.in_process and jobs > 1:
         jobs = 1
         notices.append(
@@ -143,17 +143,21 @@ def execute(config: Config, console: Console | None = None) -> Run:
         UsageError, RunFolderError: something that the user can mend.
         KeyboardInterrupt: after the workers were ended; finished cells are kept.
     """
-    pool = pools.Pool(config.jobs or cores(), config.backend)
-    with _stopping(pool):
+    pool = pools.Pool(config.jobs or cores(), config.backend, config.scheduler, apart=config.timeout is not None)
+    token = uuid4().hex
+    with _stopping(pool, config.folder(), token):
         prepared = prepare(config, pool)
         pool.jobs = prepared.jobs
+        pool.apart = pool.apart and not prepared.facts.in_process
         store = open_folder(prepared)
         costs = {task.cell.key: task.cost for task in prepared.plan.tasks}
         with Progress(store, costs, prepared.done, quiet=config.quiet, console=console) as progress:
             progress.note(prepared.notices)
             if costs.keys() - prepared.done:
-                pools.compute(prepared.plan, context(prepared, pool, store), pool, store, progress.listen)
-        done = store.done()
+                pools.compute(prepared.plan, context(prepared, pool, store, token), pool, store, progress.listen)
+        done = store.done(costs)
+        _keep_planned(store, prepared)
+        store.compact()
     missing = tuple(key for key in costs if key not in done)
     computed = len(costs.keys() & (done - prepared.done))
     notices = (*prepared.notices, *progress.notices)
@@ -194,8 +198,16 @@ def open_folder(prepared: Prepared) -> Store:
     return store
 
 
-def context(prepared: Prepared, pool: pools.Pool, store: Store) -> worker.Context:
-    """What all shards of the run have in common."""
+def _keep_planned(store: Store, prepared: Prepared) -> None:
+    """Write what was planned once more if another run of the folder, begun at the same moment, wrote over it."""
+    entries = prepared.facts.plan.entries()
+    planned = store.plan()
+    if not {entry["key"] for entry in entries} <= {entry["key"] for entry in planned}:
+        store.write_plan(join(planned, entries, str(store.path)))
+
+
+def context(prepared: Prepared, pool: pools.Pool, store: Store, token: str = "") -> worker.Context:
+    """What all shards of the run have in common; `token` tells the run from others of the same folder."""
     config, facts = prepared.config, prepared.facts
     choices = dict(suites.get(config.suite[0]).choices)
     slots = -(-prepared.jobs // len(facts.devices))
@@ -207,6 +219,8 @@ def context(prepared: Prepared, pool: pools.Pool, store: Store) -> worker.Contex
         slots=slots, precision=config.precision, batch_size=config.batch_size,
         plugins=tuple(str(Path(name).resolve()) if name.endswith(".py") else name for name in config.plugin),
         own_process=pool.own_processes, fail_fast=config.fail_fast, memory=allowed,
+        run=token, timeout=config.timeout, home=parcels.home(store.path) if pool.clustered else "",
+        settings={"config": store.config, "protocol": store.protocol} if pool.clustered else {},
     )  # fmt: skip
 
 
@@ -238,9 +252,10 @@ def _describe(request: str, here: bool, pool: pools.Pool | None) -> str:
 
 
 @contextmanager
-def _stopping(pool: pools.Pool) -> Iterator[None]:
-    """End the workers with the run, however it ends: what follows needs the memory."""
+def _stopping(pool: pools.Pool, folder: Path, token: str) -> Iterator[None]:
+    """End the workers with the run, however it ends: what follows needs the memory, and nobody died of his work."""
     try:
         yield
     finally:
         pool.stop()
+        Claims(folder).release(token)

@@ -10,21 +10,25 @@ import json
 import os
 import signal
 import socket
+import sys
+import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.naming import UsageError
-from reports.files import RunFolderError, unwritable
+from reports.files import RunFolderError
 from reports.store import Store
 
-from . import devices, memory, plugins, protocols, provenance
+from . import devices, limits, memory, parcels, plugins, protocols, provenance
 from .checks.base import MODEL, CellResult
+from .claims import FOLDER, Claims
 from .plan import Shard
 from .subjects import forget, subject_of
 
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
     from explainers import Explainer
     from models.base import Subject
 
-CLAIMS = "claims"
 PICTURES = 4
 LABELS = ("suite", "check", "subject", "explainer", "seed")
 
@@ -54,6 +57,10 @@ class Context:
         own_process: the worker may set process-wide things (threads, signals).
         fail_fast: stop the shard at the first failed cell.
         memory: bytes that one worker may use for explanations; None = half of what is free on its device.
+        run: token of the run, the same for all its workers.
+        timeout: seconds for one cell, None for no limit.
+        home: what tells the run folder from another one at the same path on another machine; empty = it is here.
+        settings: configuration and protocol of the folder, for workers that cannot reach it.
     """
 
     store: str
@@ -68,6 +75,10 @@ class Context:
     own_process: bool
     fail_fast: bool = False
     memory: int | None = None
+    run: str = ""
+    timeout: float | None = None
+    home: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The context as text."""
@@ -82,7 +93,18 @@ class Context:
 
 @dataclass
 class Status:
-    """What a shard hands back: how many cells are done, which failed and why (first line), what the user got wrong, remarks."""
+    """What a shard hands back.
+
+    Attributes:
+        shard: its id.
+        done: number of cells that it finished.
+        failed: key -> first line of the error.
+        usage: what the user got wrong, empty if nothing; it ends the run.
+        seconds: time that it took.
+        notices: remarks for the user.
+        busy: another run is computing it, so nothing was done.
+        files: what the run folder is to hold, where the worker could not reach it.
+    """
 
     shard: str
     done: int = 0
@@ -90,6 +112,8 @@ class Status:
     usage: str = ""
     seconds: float = 0.0
     notices: list[str] = field(default_factory=list)
+    busy: bool = False
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def run_shard(context_text: str, shard_text: str) -> str:
@@ -107,29 +131,37 @@ def run_shard(context_text: str, shard_text: str) -> str:
     status = Status(shard.id)
     started = time.perf_counter()
     try:
-        with _process(context), _claim(context, shard):
-            _compute(context, shard, status)
+        with (
+            _process(context),
+            parcels.reached(context.store, context.home, context.settings, status.files) as store,
+            Claims(store.path).taken(shard.id, shard.label, context.run) as free,
+        ):
+            if free:
+                _compute(context, shard, store, status)
+            status.busy = not free
     except (UsageError, RunFolderError) as error:
         status.usage = str(error)
     status.seconds = time.perf_counter() - started
     return json.dumps(asdict(status))
 
 
-def _compute(context: Context, shard: Shard, status: Status) -> None:
+def _compute(context: Context, shard: Shard, store: Store, status: Status) -> None:
     from explainers.memory import Limit, limited
 
-    store = Store.open(context.store)
-    done = store.done()
+    done = store.done(cell["key"] for cell in shard.cells)
     missing = {(cell["check"], cell["explainer"]): cell for cell in shard.cells if cell["key"] not in done}
     if not missing:
         return
+    counts = Counter(explainer for _, explainer in missing)
+    # The second clock ends the process, so it runs only in a process that is there for nothing else.
+    note = store.path / FOLDER / f"{shard.id}.note" if context.own_process else None
     try:
         device = devices.take_slot(context.devices, context.slots)
         subject = subject_of(shard.model, shard.data, device, context.precision)
         before = subject.checksum()
         _note(store, context, device, subject)
         allowed = context.memory or memory.default(device, context.slots)
-        with limited(Limit(allowed)) as limit:
+        with limited(Limit(allowed)) as limit, limits.watched(context.timeout, counts, note):
             shortage = memory.Shortage(store, shard.id, limit, status.notices)
             for result in _results(context, shard, subject, missing, shortage):
                 cell = missing.pop((result.check, result.explainer), None)
@@ -254,31 +286,39 @@ def _note(store: Store, context: Context, device: str, subject: Subject) -> None
 
 @contextmanager
 def _process(context: Context) -> Iterator[None]:
-    """One torch thread, whatever the number of jobs, so that sums are taken in the same order everywhere."""
+    """One torch thread, whatever the number of jobs, so that sums are taken in the same order everywhere.
+
+    What explainers print goes to standard error: standard output belongs to the tables of the run.
+    """
     import torch
 
     if context.own_process:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _settle()
     plugins.load(context.plugins)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    in_main = not context.own_process and threading.current_thread() is threading.main_thread()
     try:
-        yield
+        with redirect_stdout(sys.stderr) if in_main else nullcontext():
+            yield
     finally:
         if not context.own_process:
             torch.set_num_threads(threads)
 
 
-@contextmanager
-def _claim(context: Context, shard: Shard) -> Iterator[None]:
-    """A mark that says which shard is being computed; one that outlives its process tells of a crash."""
-    mark = Path(context.store) / CLAIMS / shard.id
-    try:
-        mark.parent.mkdir(exist_ok=True)
-        mark.write_text(json.dumps({"label": shard.label, "host": socket.gethostname(), "process": os.getpid()}))
-    except OSError as error:
-        raise unwritable(mark, error) from error
-    try:
-        yield
-    finally:
-        mark.unlink(missing_ok=True)
+@cache
+def _settle() -> None:
+    """Set what concerns a whole worker process, once."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End this process when its parent is gone: nobody would ask it for results, or stop it."""
+    while parent > 1:
+        time.sleep(1.0)
+        if os.getppid() != parent:
+            os._exit(1)

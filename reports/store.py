@@ -22,6 +22,12 @@ from reports.records import KEY, PACK_CELLS, Records, named, valid
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _MEND = "Delete the file and run again with the same settings."
+_ADOPTED = {
+    "records": (KEY, "parquet"),
+    "failures": (KEY, "json"),
+    "pictures": (KEY, "npz"),
+    "provenance": (_NAME, "json"),
+}
 _OWN = {"config.json", "protocol.json", "measures.json", "explainers.json", "plan.json", "report"}
 _OWN |= {"provenance", "records", "packs", "failures", "pictures", "claims"}
 
@@ -240,6 +246,32 @@ class Store:
             RunFolderError: the folder cannot be written.
         """
         return self._records.compact([cell["key"] for cell in self.plan()], least)
+
+    def adopt(self, name: str, data: bytes) -> None:
+        """Take in a file that a worker wrote where it could not reach this folder.
+
+        Args:
+            name: its place below the folder, for example `failures/<key>.json`.
+            data: its content.
+
+        Raises:
+            RunFolderError: no worker writes such a file, or the folder cannot be written.
+        """
+        kind, _, rest = name.partition("/")
+        stem, _, ending = rest.rpartition("/")[2].partition(".")
+        pattern, expected = _ADOPTED.get(kind, (KEY, ""))
+        if ending != expected or not pattern.fullmatch(stem) or rest != self._below(kind, stem, ending):
+            raise RunFolderError(f"{name!r} is no file that a worker writes into a run folder.")
+        if kind == "records" and not files.is_record_of(data, stem):
+            raise RunFolderError(f"{name!r} is damaged, or holds the records of another cell.")
+        files.write(self.path / name, data)
+        if kind == "records":
+            self.clear_failure(stem)
+
+    @staticmethod
+    def _below(kind: str, stem: str, ending: str) -> str:
+        """Return the place of a file below the folder of its kind."""
+        return f"{stem[:2]}/{stem}.{ending}" if kind == "records" else f"{stem}.{ending}"
 
     def write_picture(self, key: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Store the maps of a few images; the layout stands in `reports.pictures`.

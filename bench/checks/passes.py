@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bench.limits import explaining
 from bench.protocols import Protocol
 from models.base import Subject
 
@@ -73,9 +74,10 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
         Exception: whatever the explainer raises.
     """
     start = time.perf_counter()
-    result = explainer.explain(
-        subject, request.images, targets=request.targets, seed=request.seed, batch_size=request.batch_size
-    )
+    with explaining(explainer.name):
+        result = explainer.explain(
+            subject, request.images, targets=request.targets, seed=request.seed, batch_size=request.batch_size
+        )
     with torch.no_grad():
         if request.protocol.reduction == "abs-sum":
             maps = result.attribution.abs().sum(1)

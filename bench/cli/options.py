@@ -52,7 +52,12 @@ OPTIONS = (
     Option("memory", str, "What explanations may use, all workers of a device together; results do not depend on it. Default: "
            "half of what is free.", "SIZE"),
     Option("jobs", int, "Worker processes; results do not depend on it. Default: one per core, or one per GPU.", "N"),
-    Option("backend", str, "loky (processes, default) or threading.", "NAME"),
+    Option("slots", int, "Worker processes per GPU. Default: 1.", "N"),
+    Option("timeout", float, "Seconds that an explainer may take for one cell; then the cell is a recorded failure. Default: no "
+           "limit.", "SECONDS"),
+    Option("backend", str, "loky (processes, default), threading, dask or ray.", "NAME"),
+    Option("scheduler", str, "Address of a running dask or ray cluster. Default: a cluster of --jobs workers is started here.",
+           "ADDRESS"),
     Option("part", str, "Run part I of N only, for several machines.", "I/N"),
     Option("out", str, "Run folder. Default: a folder below runs/ named after the configuration, so that the same "
            "command goes on where it stopped.", "RUN"),

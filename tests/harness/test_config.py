@@ -45,7 +45,11 @@ def test_command_line_wins_over_file_over_profile(tmp_path):
         ({"suite": "smoke", "part": "a"}, ["--part", "I/N"]),
         ({"suite": "smoke", "profile": "qick"}, ["did you mean 'quick'"]),
         ({"suite": "smoke", "precision": "float"}, ["float32"]),
-        ({"suite": "smoke", "backend": "dask"}, ["not part of this version"]),
+        ({"suite": "smoke", "backend": "slurm"}, ["slurm", "loky, threading, dask, ray"]),
+        ({"suite": "smoke", "scheduler": "tcp://a:1"}, ["has no scheduler", "--backend dask or ray"]),
+        ({"suite": "smoke", "timeout": 0}, ["--timeout", "above 0"]),
+        ({"suite": "smoke", "timeout": 5, "backend": "threading"}, ["cannot be ended"]),
+        ({"suite": "smoke", "slots": 0}, ["--slots", "at least 1"]),
         ({"suite": "smoke", "device": "gpu"}, ["--device", "cuda:0,cuda:1"]),
         ({"suite": "smoke", "protocol": "recomended"}, ["did you mean 'recommended'"]),
         ({"suite": "smoke", "out": " "}, ["--out"]),
@@ -94,7 +98,7 @@ def test_the_default_folder_names_what_shapes_the_results():
 def test_every_option_of_the_command_line_is_a_key():
     from bench.cli.options import OPTIONS
 
-    assert {option.key for option in OPTIONS} == set(KEYS) - {"scheduler"}
+    assert {option.key for option in OPTIONS} == set(KEYS)
 
 
 def test_all_stands_for_every_suite_but_smoke():
