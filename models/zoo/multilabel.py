@@ -54,7 +54,7 @@ def mosaic(
 ) -> Trained:
     """Train on 2x2 and 1x2 mosaics of 0 to 4 items; accuracy is over labels of 2,000 mosaics of test items."""
     made = mosaics("fmnist-mosaic", "train")
-    return _trained(found, params, made, 10, Steps(epochs or 20, rate=3e-3), log)
+    return _trained(found, params, made, 10, Steps(epochs or 9, rate=3e-3), log)
 
 
 def difull(
