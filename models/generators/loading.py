@@ -9,22 +9,30 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from ..adapters import imported_function, make
 from ..base import state_digest
-from ..naming import UsageError
-from ..zoo.build import trained_network
-from ..zoo.catalogue import display, member
+from ..naming import UsageError, near
+from ..seeds import seeded
+from ..zoo.build import empty_network, trained_network
+from ..zoo.catalogue import MEMBERS, display, member, versions, weights_name
 from .base import Generator, conforming, frozen
 
 
 def load(name: str) -> Generator:
     """A generator of the zoo (`fashion-mnist-vae`) or of a user (`file.py:function`); see `models.generators`.
 
+    Args:
+        name: also a weights file that `bench train` wrote, for example `weights/fashion-mnist-gan-wgan.safetensors`.
+
     Raises:
         UsageError: unknown name, no weights, or a generator that fails its conformance checks.
     """
+    if name.endswith(".safetensors"):
+        return from_weights(name)
     if ":" in name:
         return from_function(name)
     found, params = member(name, "generator")
@@ -44,6 +52,36 @@ def from_function(text: str) -> Generator:
     if path.suffix == ".py" and path.is_file():
         source = {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
     return conforming(from_object(made, text, source))
+
+
+def from_weights(text: str) -> Generator:
+    """The generator of the zoo whose weights a file holds; the file has the name that `bench train` gives it.
+
+    Raises:
+        UsageError: no such file, a name that belongs to no generator, or weights of another network.
+    """
+    path = Path(text)
+    known = {
+        weights_name(found, params): (found, params)
+        for found in MEMBERS.values()
+        if found.kind == "generator"
+        for params in versions(found)
+    }
+    if not path.is_file() or path.stem not in known:
+        what = "belongs to no generator of the zoo" if path.is_file() else "does not exist"
+        raise UsageError(
+            f"generator {text!r}: the file {what}; bench train writes {', '.join(known)}.safetensors"
+            f"{near(path.stem, known)}"
+        )
+    with seeded(0):  # the weights of the file replace what is drawn here
+        network = empty_network(*known[path.stem])
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise UsageError(
+            f"generator {text!r}: the weights do not fit the network: {str(error).splitlines()[0]}; train it again"
+        ) from error
+    return conforming(from_object(network, text))
 
 
 def from_object(made: Any, name: str, source: dict[str, Any] | None = None) -> Generator:

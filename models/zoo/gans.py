@@ -104,7 +104,8 @@ def _fit(
         makers = [
             torch.optim.Adam(each.parameters(), lr=settings.rate, betas=(0.5, 0.99)) for each in (network, critic)
         ]
-    network.train(), critic.train()
+    network.train()
+    critic.train()
     kept = copy.deepcopy(network).requires_grad_(False)
     pace = torch.optim.lr_scheduler.LinearLR(makers[0], 1.0, 0.2, settings.steps)
     totals = [0.0, 0.0]

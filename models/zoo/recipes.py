@@ -7,7 +7,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ class Trained:
     figures: Mapping[str, float]
     schedule: Mapping[str, Any]
     data: str = "Fashion-MNIST, 60,000 training images"
-    start: str | None = field(default=None)
+    start: str | None = None
 
 
 class Recipe(Protocol):

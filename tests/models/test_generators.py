@@ -268,3 +268,22 @@ def test_a_generator_is_not_a_classifier_and_the_other_way_round():
 def test_a_generator_made_by_hand():
     flat = Generator("flat", 4, (0, 0, 0), decode=lambda z: torch.sigmoid(z).view(-1, 1, 2, 2))
     assert conforming(flat).identity() == {"name": "flat", "latent": 4, "shape": [1, 2, 2]}
+
+
+def test_weights_that_were_trained_here(tmp_path):
+    from safetensors.torch import save_file
+
+    file = tmp_path / "fashion-mnist-gan-wgan.safetensors"
+    save_file(made(DcganGenerator).state_dict(), file)
+    assert models.load_generator(str(file)).encode is None
+    save_file(made(ConvVae).state_dict(), file)
+    with pytest.raises(UsageError, match="do not fit"):
+        models.load_generator(str(file))
+    file.write_bytes(b"no weights")
+    with pytest.raises(UsageError, match="do not fit"):
+        models.load_generator(str(file))
+    with pytest.raises(UsageError, match="does not exist"):
+        models.load_generator(str(tmp_path / "fashion-mnist-vae.safetensors"))
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match="belongs to no generator"):
+        models.load_generator(str(tmp_path / "mine.safetensors"))
