@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reports.frame import load
     from reports.leaderboard import rank_explainers
     from reports.merge import merge_runs
+    from reports.multiverse import rescore
     from reports.render import write_report
     from reports.schema import SchemaError
     from reports.store import Store
@@ -34,6 +35,7 @@ _HOMES = {
     "load": "reports.frame",
     "merge_runs": "reports.merge",
     "rank_explainers": "reports.leaderboard",
+    "rescore": "reports.multiverse",
     "similarity": "reports.tables",
     "thesis_rule": "reports.tables",
     "verdicts": "reports.verdict",
@@ -49,6 +51,7 @@ __all__ = [
     "load",
     "merge_runs",
     "rank_explainers",
+    "rescore",
     "similarity",
     "thesis_rule",
     "verdicts",
