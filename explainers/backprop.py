@@ -9,7 +9,7 @@ from models.base import Subject
 from models.naming import UsageError
 
 from .engine import Rules, run
-from .passes import chunks, fingerprint, network, precision, remembered
+from .passes import chunks, fingerprint, forward, network, precision, remembered
 from .rules.activations import Deconvnet, GuidedBackprop
 
 
@@ -20,7 +20,7 @@ def deconvnet(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, e
         extend: other activations than ReLU are refused (`none`) or pass the positive part of their true
             vector-Jacobian product (`monotone`).
     """
-    return ruled_gradient(network(subject), Deconvnet(_extension("deconvnet", extend)), images, targets)
+    return _shared_gradient(subject, Deconvnet(_extension("deconvnet", extend)), images, targets, f"deconvnet {extend}")
 
 
 def guided_backprop(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, extend: str = "none") -> Tensor:
@@ -32,7 +32,16 @@ def guided_backprop(subject: Subject, images: Tensor, targets: Tensor, *, seed: 
     rules = GuidedBackprop(_extension("guided-backprop", extend))
     key = ("guided", id(subject), fingerprint(images), fingerprint(targets), extend)
     held = (subject, images, targets)
-    return remembered(key, held, lambda: ruled_gradient(network(subject), rules, images, targets))
+    return remembered(key, held, lambda: _shared_gradient(subject, rules, images, targets, f"guided-backprop {extend}"))
+
+
+def _shared_gradient(subject: Subject, rules: Rules, images: Tensor, targets: Tensor, purpose: str) -> Tensor:
+    """As `ruled_gradient`, for rules that keep nothing between operations: the pass may share parts with others."""
+    module, parts = network(subject), []
+    for x, t in chunks(images, targets):
+        leaf, logits = forward(subject, module, x, purpose, lambda net, pixels: run(net, pixels, rules))
+        parts.append(_sent_back(logits, t, leaf))
+    return torch.cat(parts)
 
 
 def ruled_gradient(module: nn.Module, rules: Rules, images: Tensor, targets: Tensor) -> Tensor:
@@ -40,10 +49,14 @@ def ruled_gradient(module: nn.Module, rules: Rules, images: Tensor, targets: Ten
     parts = []
     for x, t in chunks(images, targets):
         leaf = x.detach().to(precision(module)).requires_grad_(True)
-        logits = run(module, leaf.clone(memory_format=torch.contiguous_format), rules)
-        (back,) = torch.autograd.grad(logits, leaf, torch.zeros_like(logits).scatter(1, t[:, None], 1))
-        parts.append(back.float())
+        parts.append(_sent_back(run(module, leaf.clone(memory_format=torch.contiguous_format), rules), t, leaf))
     return torch.cat(parts)
+
+
+def _sent_back(logits: Tensor, targets: Tensor, leaf: Tensor) -> Tensor:
+    start = torch.zeros_like(logits).scatter(1, targets[:, None], 1)
+    (back,) = torch.autograd.grad(logits, leaf, start, retain_graph=True)
+    return back.float()
 
 
 def _extension(explainer: str, extend: str) -> str:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from models.base import Subject
+from models.copying import private
 from models.naming import UsageError, near
 from models.stages import CONVOLUTIONS
 
 from .backprop import guided_backprop
 from .base import ExplainerError
-from .passes import chunks, fingerprint, network, precision, remembered
+from .passes import Network, chunks, fingerprint, forward, network, remembered
 
 
 def gradcam(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, layer: str = "last") -> Tensor:
@@ -71,14 +72,21 @@ def features_and_gradients(
     paths = [path for path, _ in model.named_modules()]
     if name not in paths:
         raise UsageError(f"gradcam: the model has no layer {name!r}{near(name, paths)}")
+    if not _weighs_pixels(model.get_submodule(name)):
+        module = private(module)  # the tap hangs a hook on it
+        model = module.model  # type: ignore[assignment]
+
+    def run(net: Network, x: Tensor) -> tuple[_Tap, Tensor]:
+        tap = _Tap(model.get_submodule(name), rectified)
+        return tap, net(x, tap)
+
     found = []
     for x, t in chunks(images, targets):
-        with torch.enable_grad(), _Tap(model.get_submodule(name), rectified) as tap:
-            logits = module(x.detach().to(precision(module)).requires_grad_(True))
+        _, (tap, logits) = forward(subject, module, x, f"features of {name}", run)
         if tap.output is None or tap.output.dim() != 4:
             shape = None if tap.output is None else tuple(tap.output.shape)
             raise ExplainerError(f"gradcam needs a layer with output (N, K, h, w); {name!r} gives {shape}")
-        (grads,) = torch.autograd.grad(logits.gather(1, t[:, None]).sum(), tap.output)
+        (grads,) = torch.autograd.grad(logits.gather(1, t[:, None]).sum(), tap.output, retain_graph=True)
         found.append((tap.output.detach(), grads))
     return found
 
@@ -96,6 +104,12 @@ def last_convolution(subject: Subject) -> str:
     raise ExplainerError(f"gradcam needs a convolutional layer and {subject.name} has none")
 
 
+def _weighs_pixels(layer: nn.Module) -> bool:
+    """Whether a layer is known by its four-dimensional weight, wherever it is called."""
+    weight = getattr(layer, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() == 4
+
+
 RELUS = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6})
 
 
@@ -106,8 +120,7 @@ class _Tap(TorchFunctionMode):
         super().__init__()
         self.output: Tensor | None = None
         self._rectified, self._handed_on = rectified, None
-        weight = getattr(layer, "weight", None)
-        self._weight = weight if isinstance(weight, Tensor) and weight.dim() == 4 else None
+        self._weight = layer.weight if _weighs_pixels(layer) else None
         self._handle = None if self._weight is not None else layer.register_forward_hook(lambda m, i, o: self._keep(o))
 
     def _keep(self, output: Any) -> Any:

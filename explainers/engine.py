@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 Handler = Callable[..., Any]
@@ -200,7 +200,7 @@ class RuleMode(TorchFunctionMode):
             follow(made, tensor)
 
 
-def run(module: nn.Module, pixels: Tensor, rules: Rules) -> Tensor:
+def run(module: Callable[[Tensor], Tensor], pixels: Tensor, rules: Rules) -> Tensor:
     """Logits of a module under a rule set, checked for operations that the rule set could not see.
 
     Args:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from models.base import Subject
-from models.fold import folded
+from models.base import Origin, Subject
+from models.refold import folded_network
 
 from . import memory
+from .reuse import Reuse, StaleResult
 
 T = TypeVar("T")
 
 _MEMO: ContextVar[dict[Hashable, tuple[Any, ...]] | None] = ContextVar("shared_passes", default=None)
+_REUSE: ContextVar[Reuse | None] = ContextVar("reuse", default=None)
 
 
 @contextmanager
-def shared_passes() -> Iterator[None]:
+def shared_passes(reuse: Reuse | None = None) -> Iterator[None]:
     """Within this context passes over the same subject, images and targets are computed once for all explainers.
 
     The network's weights must not change inside. Per thread; nothing is kept afterwards.
+
+    Args:
+        reuse: what forward passes through the trained network and its copies have in common is kept in it, for the next
+            context with the same `reuse`.
 
     Example:
         >>> import explainers, models
@@ -33,11 +40,12 @@ def shared_passes() -> Iterator[None]:
         >>> with shared_passes():
         ...     maps = [explainers.get(name).explain(subject, images, targets) for name in ("gradient", "saliency")]
     """
-    token = _MEMO.set({})
+    token, other = _MEMO.set({}), _REUSE.set(reuse)
     try:
         yield
     finally:
         _MEMO.reset(token)
+        _REUSE.reset(other)
 
 
 def remembered(key: Hashable, held: tuple[Any, ...], compute: Callable[[], T]) -> T:
@@ -57,25 +65,83 @@ def fingerprint(tensor: Tensor) -> Hashable:
 
 
 def network(subject: Subject, dtype: torch.dtype | None = None) -> nn.Module:
-    """A private module on images in [0, 1] with batch norms folded, parameters without gradients, channels last.
+    """A module on images in [0, 1] with batch norms folded, parameters without gradients, channels last.
+
+    It is not the user's, but other explainers, threads and copies of the subject use it too: it must not be changed, and
+    hooks go onto a copy.
 
     Args:
         dtype: floating type; None takes the subject's own.
     """
     kind = dtype or subject.dtype
+    return remembered(
+        ("network", id(subject), kind), (subject,), lambda: folded_network(subject, kind, common(subject))
+    )
 
-    def build() -> nn.Module:
-        copy = folded(subject, kind).module.to(kind)
-        return copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    return remembered(("network", id(subject), kind), (subject,), build)
+def common(subject: Subject) -> Origin | None:
+    """What a subject has in common with the one that it is a copy of, looked up once per `shared_passes` context."""
+    return remembered(("common", id(subject)), (subject,), subject.common)
+
+
+class Network(Protocol):
+    """A network that is run as `network(images)`, or with a torch function mode that sees every operation of it."""
+
+    def __call__(self, images: Tensor, mode: TorchFunctionMode | None = None) -> Tensor: ...
+
+
+def forward(
+    subject: Subject, module: nn.Module, images: Tensor, purpose: str, run: Callable[[Network, Tensor], T]
+) -> tuple[Tensor, T]:
+    """A forward pass with a graph that takes over what passes of the trained network and its copies have in common.
+
+    Args:
+        subject: the one that `module` comes from.
+        module: `network(subject)`.
+        images: (n, C, H, W) in [0, 1].
+        purpose: passes of one purpose make the same operations on every copy.
+        run: makes the pass, from the network and the images as a leaf of the graph in the type of the module. Operations
+            that are taken over are not seen by modes around the network.
+
+    Returns:
+        The leaf, and what `run` gives. The graph may be shared with other passes: differentiate with `retain_graph=True`.
+    """
+    reuse = _REUSE.get()
+    origin = None if reuse is None else common(subject)
+    with torch.enable_grad():
+        if reuse is not None and origin is not None:
+            kept = reuse.over(network(origin.trained, precision(module)), images, (purpose, fingerprint(images)))
+
+            def replayed(x: Tensor, mode: TorchFunctionMode | None = None) -> Tensor:
+                with kept.replay(), mode or nullcontext():
+                    result: Tensor = module(x)
+                return result
+
+            try:
+                return kept.leaf, run(replayed, kept.leaf)
+            except StaleResult:
+                pass  # the pass reads what was kept in another order; it is made on its own
+
+        def plain(x: Tensor, mode: TorchFunctionMode | None = None) -> Tensor:
+            with mode or nullcontext():
+                result: Tensor = module(x)
+            return result
+
+        leaf = leaf_of(module, images)
+        return leaf, run(plain, leaf)
+
+
+def leaf_of(module: nn.Module, images: Tensor) -> Tensor:
+    """The images as a leaf of a graph, in the floating type of the module."""
+    return images.detach().to(precision(module)).clone(memory_format=torch.contiguous_format).requires_grad_(True)
 
 
 def gradient(subject: Subject, images: Tensor, targets: Tensor) -> Tensor:
     """Derivative of each image's target logit with respect to its pixels, (N, C, H, W)."""
 
     def compute() -> Tensor:
-        return torch.cat([_gradient(network(subject), x, t) for x, t in chunks(images, targets)])
+        module = network(subject)
+        return torch.cat([_gradient_through(subject, module, x, t) for x, t in chunks(images, targets)])
 
     key = ("gradient", id(subject), fingerprint(images), fingerprint(targets))
     return remembered(key, (subject, images, targets), compute)
@@ -103,8 +169,14 @@ def precision(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
+def _gradient_through(subject: Subject, module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    leaf, logits = forward(subject, module, images, "gradient", lambda net, x: net(x))
+    (result,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), leaf, retain_graph=True)
+    return result.float()
+
+
 def _gradient(module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    x = images.detach().to(precision(module)).clone(memory_format=torch.contiguous_format).requires_grad_(True)
+    x = leaf_of(module, images)
     with torch.enable_grad():
         chosen = module(x).gather(1, targets[:, None]).sum()
         (result,) = torch.autograd.grad(chosen, x)

@@ -44,6 +44,21 @@ class Pipeline(nn.Module):
         return torch.log(y.clamp_min(1e-30)) if self.output == "probability" else y
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a copy of a subject has in common with it.
+
+    Attributes:
+        trained: the subject that was copied.
+        changed: paths of the layers whose parameters, or whose batch norm, are no longer those of `trained`.
+        stamp: memory and version of every tensor of the copy when that was so.
+    """
+
+    trained: Subject
+    changed: frozenset[str]
+    stamp: tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model under test and everything needed to question it.
@@ -59,6 +74,7 @@ class Subject:
         evidence: on planted data (images, targets) -> masks (N, 1, H, W) of the evidence, else None.
         spec: JSON-able description of where it comes from.
         wiring: what was found out about the architecture, shared by all subjects of the same one.
+        origin: for a copy, what it has in common with the subject it was made from; see `common`.
 
     Example:
         >>> import models
@@ -79,6 +95,7 @@ class Subject:
     evidence: Callable[[Tensor, Tensor], Tensor] | None = None
     spec: dict[str, Any] = field(default_factory=dict)
     wiring: dict[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = field(default=None, repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -142,20 +159,29 @@ class Subject:
 
     def with_model(self, model: nn.Module) -> Subject:
         """The same subject around another network of the same interface."""
-        return replace(self, model=model, wiring={})
+        return replace(self, model=model, wiring={}, origin=None)
 
     def with_weights(self, model: nn.Module) -> Subject:
         """The same subject around the same architecture with other weights: what is known of its wiring stays known."""
-        return replace(self, model=model)
+        return replace(self, model=model, origin=None)
 
     def private_copy(self) -> Subject:
         """The same subject around a deep copy of the network, free to be changed."""
-        return self.with_weights(private(self.model))
+        shared = self.common()
+        trained, changed = (self, frozenset[str]()) if shared is None else (shared.trained, shared.changed)
+        return self.derived(private(self.model), trained, changed)
+
+    def derived(self, model: nn.Module, trained: Subject, changed: frozenset[str]) -> Subject:
+        """The same subject around another network, of which it is known what it has in common with a trained one."""
+        return replace(self, model=model, origin=Origin(trained, changed, _stamp(model)))
+
+    def common(self) -> Origin | None:
+        """What this copy has in common with the subject it was made from; None for no copy, or one changed since."""
+        return self.origin if self.origin is not None and self.origin.stamp == _stamp(self.model) else None
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed once for these weights and again after they were changed in place."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        stamp = _stamp(self.model)
         held: dict[str, tuple[Any, Any]] = self.__dict__.setdefault("_kept", {})
         if name not in held or held[name][0] != stamp:
             held[name] = (stamp, compute())
@@ -188,6 +214,19 @@ class Subject:
             )
             total.update(f"{name}{module.training}{[len(hook) for hook in hooks]}".encode())
         return total.hexdigest()
+
+
+def _stamp(model: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Memory and version of every tensor of a network: another one after any change, in place or not."""
+    found: list[tuple[int, int]] = []
+    stack = [model]
+    while stack:
+        module = stack.pop()
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                found.append((tensor.data_ptr(), tensor._version))
+        stack.extend(part for part in module._modules.values() if part is not None)
+    return tuple(found)
 
 
 def state_digest(model: nn.Module) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 from torch import Tensor, nn
 
 _QUICK = ("torch.nn.modules.", "models.networks.")
+_ATOMS = frozenset({int, float, str, bool, type(None)})
+_EMPTY = frozenset({dict, OrderedDict, set})
 _PLAIN = (int, float, str, bool, tuple, type(None))
 
 
@@ -34,7 +37,13 @@ def private(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     made = module.__class__.__new__(module.__class__)
     memo[id(module)] = made
     for name, value in module.__dict__.items():
-        made.__dict__[name] = _value(value, memo)
+        kind = type(value)
+        if kind in _ATOMS:
+            made.__dict__[name] = value
+        elif kind in _EMPTY and not value:
+            made.__dict__[name] = kind()
+        else:
+            made.__dict__[name] = _value(value, memo)
     return made
 
 
@@ -58,4 +67,7 @@ def _item(item: nn.Module | Tensor | None, memo: dict[int, Any]) -> nn.Module | 
             made.grad = item.grad.clone()
         memo[id(item)] = made
         return made
+    if type(item) is Tensor and id(item) not in memo and not item.requires_grad and not vars(item):
+        memo[id(item)] = copied = item.detach().clone()
+        return copied
     return copy.deepcopy(item, memo)

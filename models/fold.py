@@ -47,7 +47,7 @@ def folded(subject: Subject, dtype: torch.dtype = torch.float32) -> Subject:
     model = model.to(dtype)
     with torch.no_grad():
         for layer, norm, remove in plan:
-            _fold(model, layer, norm, remove=remove)
+            fold_one(model, layer, norm, remove=remove)
     return subject.with_weights(model)
 
 
@@ -141,20 +141,20 @@ def _plan(model: nn.Module, pairs: Sequence[Pair], same: Callable[[nn.Module], b
     """All pairs; where folding them changes the function, those that can be, one after the other."""
     candidate = private(model)
     for layer, norm in pairs:
-        _fold(candidate, layer, norm, remove=True)
+        fold_one(candidate, layer, norm, remove=True)
     if same(candidate):
         return tuple((layer, norm, True) for layer, norm in pairs)
     plan = []
     for layer, norm in pairs:
         candidate = private(model)
-        _fold(candidate, layer, norm, remove=False)
+        fold_one(candidate, layer, norm, remove=False)
         if same(candidate):
             model = candidate
             plan.append((layer, norm, False))
     return tuple(plan)
 
 
-def _fold(model: nn.Module, path: str, norm_path: str, *, remove: bool) -> None:
+def fold_one(model: nn.Module, path: str, norm_path: str, *, remove: bool) -> None:
     """Fold one batch norm; it is replaced by the identity, or set to one so that its class may go on doing more."""
     layer, norm = model.get_submodule(path), model.get_submodule(norm_path)
     moments = (layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)

@@ -47,10 +47,7 @@ def randomized(
         >>> bool((other.model.fc3.weight != subject.model.fc3.weight).all())
         True
     """
-    for value, allowed, what in ((init, INITS, "init"), (batchnorm, BATCH_NORMS, "batchnorm")):
-        if value not in allowed:
-            raise UsageError(f"{what} is {value!r}; allowed are {', '.join(allowed)}{near(value, allowed)}")
-    return _drawn(subject, subject, (), tuple(stages), _Law(base, seed, init, batchnorm))
+    return _drawn(subject, {}, tuple(stages), _checked(base, seed, init, batchnorm))
 
 
 @dataclass(frozen=True)
@@ -63,10 +60,20 @@ class _Law:
     batchnorm: str
 
 
-def _drawn(trained: Subject, source: Subject, before: Sequence[Stage], fresh: Sequence[Stage], law: _Law) -> Subject:
-    """A private copy of `source`, in which the stages `before` are re-drawn already, with `fresh` re-drawn too."""
-    model = private(source.model)
+def _checked(base: int, seed: int, init: str, batchnorm: str) -> _Law:
+    for value, allowed, what in ((init, INITS, "init"), (batchnorm, BATCH_NORMS, "batchnorm")):
+        if value not in allowed:
+            raise UsageError(f"{what} is {value!r}; allowed are {', '.join(allowed)}{near(value, allowed)}")
+    return _Law(base, seed, init, batchnorm)
+
+
+def _drawn(trained: Subject, before: dict[Stage, _State], fresh: Sequence[Stage], law: _Law) -> Subject:
+    """A private copy of the trained network with the stages `before` as they were drawn, and `fresh` drawn now."""
+    model = private(trained.model)
     with torch.no_grad():
+        for stage, state in before.items():
+            for tensor, value in zip(_tensors(model, stage), state, strict=True):
+                tensor.copy_(value)
         for stage in fresh:
             draw = generator(law.base, "weights", trained.name, stage.name, law.seed)
             _redraw(model.get_submodule(stage.name), draw, law.init)
@@ -77,18 +84,30 @@ def _drawn(trained: Subject, source: Subject, before: Sequence[Stage], fresh: Se
         norms = [_norm(model, stage.norm) for stage in stages if stage.norm]
         if norms and law.batchnorm == "recalibrate":
             _recalibrate(trained, result, norms, stages)
-    return result
+    return result.derived(model, trained, frozenset(stage.name for stage in stages))
+
+
+_State = tuple[Tensor, ...]
+
+
+def _tensors(model: nn.Module, stage: Stage) -> _State:
+    """Parameters and buffers of a stage's layer and batch norm, in a fixed order."""
+    parts = [model.get_submodule(path) for path in (stage.name, stage.norm) if path]
+    return tuple(tensor for part in parts for tensor in (*part.parameters(), *part.buffers()))
 
 
 def cascade(
     subject: Subject, *, base: int, seed: int, init: str = "he", batchnorm: str = "recalibrate"
 ) -> Iterator[tuple[Stage, Subject]]:
     """The subject with its first, first two, ... stages re-initialised, from the output down; see `randomized`."""
-    # What is handed out is a copy: whatever is done to it, the next stage starts from the models drawn here.
-    found = randomized(subject, (), base=base, seed=seed, init=init, batchnorm=batchnorm)
-    for count, stage in enumerate(subject.stages):
-        found = _drawn(subject, found, subject.stages[:count], (stage,), _Law(base, seed, init, batchnorm))
-        yield stage, found.private_copy()
+    law = _checked(base, seed, init, batchnorm)
+    # What was drawn is kept here: whatever is done to the models that are handed out, the next stage starts from it.
+    before: dict[Stage, _State] = {}
+    for stage in subject.stages:
+        found = _drawn(subject, before, (stage,), law)
+        # Re-estimated statistics are estimated anew at every stage, so the layers before need not be kept again.
+        before[stage] = tuple(tensor.detach().clone() for tensor in _tensors(found.model, stage))
+        yield stage, found
 
 
 def independent(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.protocols import Protocol
+from explainers.reuse import Reuse
 from models.base import Subject
 
 from .health import Health, examine
@@ -61,6 +62,7 @@ class Block:
         targets = self.labels if protocol.target == "label" else subject.predict(self.images)
         self.request = Request(self.images, targets, seed, protocol, batch_size)
         self.errors: dict[str, dict[str, Any]] = {}
+        self.reuse = Reuse()
         self.before = subject.checksum()
         self.health = self.examine(subject)
         self.seconds: dict[str, float] = {}
@@ -80,7 +82,7 @@ class Block:
         if not explainers:
             return found
         guard = Guard(self.subject, self.request)
-        with shared_passes():
+        with shared_passes(self.reuse):
             for explainer in explainers:
                 start = time.perf_counter()
                 try:
@@ -138,7 +140,7 @@ class Block:
         found: dict[str, Maps] = {}
         results: dict[str, Found] = {}
         request = replace(self.request, targets=targets, seed=self.request.seed if seed is None else seed)
-        with shared_passes():
+        with shared_passes(self.reuse):
             for name in wanted:
                 if name in self.errors:
                     results[name] = self.errors[name]

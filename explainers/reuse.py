@@ -1,0 +1,180 @@
+"""Forward passes of networks that are mostly the same: what was computed once from the same tensors is not computed again.
+
+Along a cascade the layers below the randomised ones still see the images as before. Operations are recognised by their
+function, their operands and their options; operands are the same if they are the same tensors: the images, parameters
+of the trained network, which its copies share (`models.refold`), and results of operations recognised before. So the
+kept results, and their place in the graph of derivatives, are exactly those that would be computed again.
+
+Only the first pass for a purpose is kept, so that what comes out never depends on what else was computed before. In networks
+with branches derivatives may be added up in another order than without reuse, and then differ by rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+LIMIT = 4 * 2**20
+"""Bytes of results per image; a network that gives more is computed each time."""
+
+_RANDOM = ("dropout", "rand", "bernoulli", "multinomial", "normal", "rrelu")
+
+
+class Reuse:
+    """The results that forward passes over the same images have in common; see the module.
+
+    Not for several threads at once. Everything is kept until the object is dropped.
+
+    Args:
+        limit: bytes of results kept per image and purpose at most, else nothing is.
+
+    Example:
+        >>> import explainers, models
+        >>> from explainers.passes import shared_passes
+        >>> subject, reuse = models.load("fmnist-vgg"), Reuse()
+        >>> images, targets = subject.sample(2, seed=0)
+        >>> with shared_passes(reuse):
+        ...     first = explainers.get("gradient").explain(subject.private_copy(), images, targets)
+        >>> reuse.bytes > 0
+        True
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._memos: dict[Hashable, Kept] = {}
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all results kept."""
+        return sum(memo.bytes for memo in self._memos.values())
+
+    def over(self, trained: nn.Module, images: Tensor, key: Hashable) -> Kept:
+        """What passes over some images have in common.
+
+        Args:
+            trained: the network whose tensors are the known ones; its copies share those that are as in it.
+            images: (n, C, H, W).
+            key: what identifies them, as long as they are alive, and the purpose of the pass.
+        """
+        place = (id(trained), key)
+        if place not in self._memos:
+            self._memos[place] = Kept(trained, images, self.limit * len(images))
+        return self._memos[place]
+
+
+class Kept:
+    """What is known about one chunk of images under one trained network.
+
+    Attributes:
+        leaf: the images as a leaf of the graph, in the type of the network; passes start from it.
+        bytes: of the results that are kept.
+    """
+
+    def __init__(self, trained: nn.Module, images: Tensor, room: int) -> None:
+        self.room, self.bytes, self.closed = room, 0, False
+        kind = next(trained.parameters()).dtype
+        self.held = (trained, images)
+        self.leaf = images.detach().to(kind).clone(memory_format=torch.contiguous_format).requires_grad_(True)
+        self.results: dict[Hashable, tuple[Tensor, int]] = {}
+        self.known = {id(tensor) for tensor in (self.leaf, *trained.parameters(), *trained.buffers())}
+
+    @contextmanager
+    def replay(self) -> Iterator[None]:
+        """Within this context operations over the leaf are taken from what is kept; those of the first pass are kept."""
+        with _Replay(self):
+            yield
+        self.closed = True
+
+    def keep(self, key: Hashable, result: Tensor) -> bool:
+        """Keep a result, unless the first pass is over or there is too much of it; then nothing is kept at all."""
+        if self.closed:
+            return False
+        if id(result) not in self.known:
+            self.bytes += result.numel() * result.element_size()
+        if self.bytes > self.room:
+            self.results.clear()
+            self.bytes, self.closed = 0, True
+            return False
+        self.results[key] = (result, result._version)
+        self.known.add(id(result))
+        return True
+
+
+class _Replay(TorchFunctionMode):
+    """Takes what is known from the memo, and puts into it what follows from known tensors alone."""
+
+    def __init__(self, memo: Kept) -> None:
+        super().__init__()
+        self._memo = memo
+        # The version of each reused result that the pass has reached; operations in place raise it when they are reused.
+        self._reached: dict[int, int] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        memo = self._memo
+        tensors: list[Tensor] = []
+        key = self._key(func, args, given, tensors)
+        known = key is not None and bool(tensors) and all(id(tensor) in memo.known for tensor in tensors)
+        if known and key in memo.results:
+            result, version = memo.results[key]
+            self._reached[id(result)] = version
+            return result
+        for tensor in tensors:
+            if self._reached.get(id(tensor), tensor._version) != tensor._version:
+                raise StaleResult(
+                    f"{getattr(func, '__name__', func)} reads a result that a later operation changed in place"
+                )
+        result = func(*args, **given)
+        if known and isinstance(result, Tensor) and memo.keep(key, result):
+            self._reached[id(result)] = result._version
+        return result
+
+    def _key(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
+    ) -> Hashable | None:
+        """What identifies a call, None for one that may give something else each time; its tensors are collected."""
+        parts = tuple(_part(value, tensors) for value in (*args, *kwargs.values()))
+        name = getattr(func, "__name__", "")
+        if any(word in name for word in _RANDOM) and not _idle_dropout(func, args, kwargs):
+            return None
+        if any(part is None for part in parts):
+            return None
+        versions = tuple(self._reached.get(id(tensor), tensor._version) for tensor in tensors)
+        return (func, len(args), tuple(kwargs), parts, versions, torch.is_grad_enabled())
+
+
+class StaleResult(RuntimeError):
+    """A kept result is no longer what the pass needs; the pass has to be made without kept results."""
+
+
+def _part(value: Any, tensors: list[Tensor]) -> Hashable | None:
+    """One operand or option, None where it has no simple identity."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return ("tensor", id(value))
+    if isinstance(value, list | tuple):
+        inner = tuple(_part(item, tensors) for item in value)
+        return None if any(item is None for item in inner) else ("items", inner)
+    if value is None or isinstance(value, bool | int | float | str | torch.dtype | torch.memory_format | torch.device):
+        return (type(value).__name__, value)
+    return None
+
+
+def _idle_dropout(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is dropout that is switched off."""
+    if func not in (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout):
+        return False
+    training = args[2] if len(args) > 2 else kwargs.get("training", True)
+    return training is False

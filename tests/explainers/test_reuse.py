@@ -1,0 +1,225 @@
+"""Passes that take over what they have in common give the same bits as passes made on their own."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+import explainers
+import models
+from explainers.passes import fingerprint, forward, network, shared_passes
+from explainers.reuse import Reuse, StaleResult
+from models.base import Subject
+from models.randomize import cascade, independent, randomized
+from models.refold import folded_network
+from models.stages import CONVOLUTIONS
+
+TRUSTED = "models.networks.here"
+"""Parts of networks from here are known to be reached by their names alone, so that copies share what is unchanged."""
+NAMES = ("gradient", "gradcam", "gradcam++", "guided-backprop", "deconvnet")
+
+
+def around(model: nn.Module) -> Subject:
+    data = models.load_data("fashion-mnist")
+    return Subject(name="own", model=model.eval(), data=data, reference=data)
+
+
+def seeded(build, *args):
+    with models.seeds.seeded(3):
+        return build(*args)
+
+
+class Residual(nn.Module):
+    """In-place activations, an addition, a concatenation, a batch norm that cannot be folded, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.lone = nn.BatchNorm2d(6)
+        self.third = nn.Conv2d(12, 8, 3, stride=2)
+        self.drop = nn.Dropout(0.3)
+        self.out = nn.Linear(8 * 15 * 15, 10)
+
+    def forward(self, x):
+        a = F.relu(self.norm(self.first(x)), inplace=True)
+        b = F.relu(self.second(a) + self.lone(a))
+        c = self.third(torch.cat([a, b], 1)).relu_()
+        return self.out(self.drop(c).flatten(1))
+
+
+class Late(nn.Module):
+    """Reads the output of a convolution before and after a later operation changes it in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.side = nn.Conv2d(4, 4, 1)
+        self.out = nn.Linear(8, 10)
+
+    def forward(self, x):
+        y = self.conv(x).clone()
+        z = self.side(y + self.side.weight.mean())
+        y.clamp_(min=0.5)
+        return self.out(torch.cat([y, z], 1).mean((2, 3)))
+
+
+Residual.__module__ = Late.__module__ = TRUSTED
+SUBJECTS = {
+    "vgg": lambda: models.load("fmnist-vgg"),
+    "functional": lambda: models.load("fmnist-vgg-functional"),
+    "residual": lambda: around(seeded(Residual)),
+    "resnet": lambda: around(nn.Sequential(nn.Conv2d(1, 3, 1), seeded(torchvision.models.resnet18))),
+}
+
+
+@pytest.mark.parametrize("which", SUBJECTS)
+@pytest.mark.parametrize("walk", [cascade, independent])
+def test_maps_along_a_walk_are_the_same_bits(which, walk):
+    subject = SUBJECTS[which]()
+    images, _ = subject.sample(3, seed=0)
+    targets, reuse = subject.predict(images), Reuse()
+    chosen = [explainers.get(name) for name in NAMES]
+    with shared_passes(reuse):
+        for explainer in chosen:
+            explainer.explain(subject.private_copy(), images, targets)
+    held = reuse.bytes
+    assert held > 0
+    stages = list(walk(subject, base=1, seed=0))
+    for _, model in stages[:: max(1, len(stages) // 4)]:
+        alone = model.with_weights(model.model)  # nothing is known about what it has in common
+        with shared_passes(reuse):
+            found = [explainer.explain(model, images, targets).attribution for explainer in chosen]
+        expected = [explainer.explain(alone, images, targets).attribution for explainer in chosen]
+        for one, other in zip(found, expected, strict=True):
+            if which in ("vgg", "functional"):
+                assert torch.equal(one, other)
+            else:  # derivatives that meet behind branches may be added up in another order
+                assert float((one - other).abs().max()) <= 1e-5 * float(other.abs().max())
+
+
+def test_only_what_follows_from_the_changed_layer_is_computed_again():
+    subject = models.load("fmnist-vgg")
+    images, _ = subject.sample(2, seed=0)
+    reuse, counts = Reuse(), []
+
+    class Count(TorchFunctionMode):
+        """Sees the operations that are made, below the reuse of kept results."""
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            counts[-1] += func in CONVOLUTIONS
+            return func(*args, **(kwargs or {}))
+
+    def run(model):
+        with shared_passes(reuse):
+            module = network(model)
+            counts.append(0)
+            with Count():
+                forward(model, module, images, "gradient", lambda net, x: net(x))
+
+    by_name = {stage.name: stage for stage in subject.stages}
+    names = [stage.name for stage in subject.stages]
+    run(subject.private_copy())
+    for name in (names[0], names[3], names[-1]):
+        run(randomized(subject, [by_name[name]], base=0, seed=0))
+    assert counts == [10, 0, 1, 10]
+
+
+def test_results_changed_in_place_later_are_not_read_in_their_later_state():
+    subject = around(seeded(Late))
+    images, _ = subject.sample(2, seed=0)
+    targets, reuse = subject.predict(images), Reuse()
+    gradient = explainers.get("gradient")
+    with shared_passes(reuse):
+        gradient.explain(subject.private_copy(), images, targets)
+    for stage, model in independent(subject, base=0, seed=0):
+        if stage.name == "side":
+            place = ("gradient", fingerprint(images))
+            kept = reuse.over(network(subject), images, place)
+            with pytest.raises(StaleResult), kept.replay():
+                network(model)(kept.leaf)
+        with shared_passes(reuse):
+            found = gradient.explain(model, images, targets).attribution
+        expected = gradient.explain(model.with_weights(model.model), images, targets).attribution
+        assert torch.equal(found, expected)
+
+
+def test_what_comes_out_does_not_depend_on_what_was_computed_before():
+    subject = around(seeded(Residual))
+    images, _ = subject.sample(2, seed=0)
+    targets = subject.predict(images)
+    stages = dict(independent(subject, base=0, seed=0))
+    last = list(stages)[-1]
+
+    def maps(names, visited):
+        reuse = Reuse()
+        for model in (subject.private_copy(), *(stages[stage] for stage in visited)):
+            with shared_passes(reuse):
+                found = {name: explainers.get(name).explain(model, images, targets).attribution for name in names}
+        return found["gradient"]
+
+    alone = maps(["gradient"], [last])
+    assert torch.equal(alone, maps(["gradcam", "gradient"], [last]))
+    assert torch.equal(alone, maps(["gradient", "gradcam"], list(stages)))
+
+
+def test_no_more_than_the_limit_is_kept():
+    subject = models.load("fmnist-vgg")
+    images, targets = subject.sample(2, seed=0)
+    full, none = Reuse(), Reuse(limit=1000)
+    maps = []
+    for reuse in (full, none):
+        with shared_passes(reuse):
+            maps.append(explainers.get("gradient").explain(subject.private_copy(), images, targets).attribution)
+    assert torch.equal(*maps)
+    assert none.bytes == 0 and full.bytes > 100_000
+
+
+def test_a_copy_changed_afterwards_has_nothing_in_common():
+    subject = models.load("fmnist-vgg")
+    images, targets = subject.sample(2, seed=0)
+    copy = subject.private_copy()
+    assert copy.common().trained is subject and not copy.common().changed
+    with torch.no_grad():
+        copy.model.fc3.weight.mul_(-1)
+    assert copy.common() is None
+    gradient = explainers.get("gradient")
+    assert not torch.equal(
+        gradient.explain(copy, images, targets).attribution, gradient.explain(subject, images, targets).attribution
+    )
+
+
+def test_the_folded_network_shares_what_is_unchanged_and_leaves_the_copy_alone():
+    subject = models.load("fmnist-vgg")
+    first = subject.stages[0]
+    copy = randomized(subject, [first], base=0, seed=0)
+    before = copy.checksum()
+    mine, trained = folded_network(copy, torch.float32), folded_network(subject, torch.float32)
+    differing = [
+        a for (a, p), (_, q) in zip(mine.named_parameters(), trained.named_parameters(), strict=True) if p is not q
+    ]
+    assert differing == [f"model.{first.name}.weight", f"model.{first.name}.bias"]
+    assert copy.checksum() == before
+    images, _ = subject.sample(2, seed=0)
+    assert torch.allclose(mine(images), copy.logits(images), atol=1e-4)
+
+
+def test_layers_that_share_a_weight_are_not_exchanged_one_by_one():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
+            self.b.weight = self.a.weight
+            self.out = nn.Linear(1024, 10)
+
+        def forward(self, x):
+            return self.out(self.b(F.relu(self.a(x))).flatten(1))
+
+    Tied.__module__ = TRUSTED
+    subject = around(seeded(Tied))
+    images, _ = subject.sample(2, seed=0)
+    for _, model in independent(subject, base=0, seed=0):
+        assert torch.allclose(folded_network(model, torch.float32)(images), model.logits(images), atol=1e-5)
