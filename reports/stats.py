@@ -68,6 +68,7 @@ def sensitivity(
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    seeded: bool = True,
 ) -> Sensitivity:
     """Calibrated sensitivity D = (mean C - mean S) / (mean C - mean F) with a crossed bootstrap interval.
 
@@ -82,10 +83,12 @@ def sensitivity(
         level: coverage of the interval, between 0 and 1.
         resamples: number of bootstrap samples.
         seed: the random numbers; equal input gives equal output.
+        seeded: whether S was measured with several seeds; False where it depends on none, so that one column is
+            all there is.
 
     Returns:
         D (0 = blind, 1 = as different as a full re-draw) and the three means; NaN where there is no value,
-        and no interval with fewer than two images or two seeds.
+        and no interval with fewer than two images or, if seeded, two seeds.
 
     Raises:
         ValueError: the three arrays are not about the same number of images.
@@ -117,7 +120,8 @@ def sensitivity(
     # A resample whose floor reaches the ceiling has no scale: its ratio is as large as can be, with its sign.
     ratio = (c - s) / np.where(gap > _TINY, gap, _TINY)
     estimate = float((c[0] - s[0]) / gap[0]) if abs(gap[0]) > _TINY else float("nan")
-    few = _fewer(np.asarray(np.isfinite(stages).any(axis=0)))
+    present = np.asarray(np.isfinite(stages).any(axis=0))
+    few = _fewer(present) if seeded else int(present.any(axis=1).sum())
     interval = _interval(estimate, ratio[1:], few, level)
     return Sensitivity(interval, float(s[0]), float(c[0]), float(f[0]))
 

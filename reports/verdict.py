@@ -55,6 +55,7 @@ MEANINGS = {
 """What each verdict means, in one sentence."""
 
 JUDGES: dict[str, str] = {
+    "class-discrimination": "reports.judge_class",
     "pixel-perturbation": "reports.judge_perturbation",
     "patch-perturbation": "reports.judge_perturbation",
 }
@@ -71,7 +72,7 @@ _NO_INTERVAL = stats.Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
-class _Judgement:
+class Judgement:
     """The right half of one row of the table."""
 
     verdict: str
@@ -176,23 +177,23 @@ class _Table:
             "reason": reason,
         }
 
-    def _judge(self, group: Group, block: Block | None, chosen: Block | None, n: int) -> _Judgement:
+    def _judge(self, group: Group, block: Block | None, chosen: Block | None, n: int) -> Judgement:
         """Apply the rules in their order: is there something to compare, a scale to compare on, an answer?"""
         if block is None or chosen is None or (chosen.status == ABSENT).all():
-            return _Judgement("UNDEFINED", self._nothing(group, "no values yet"))
+            return Judgement("UNDEFINED", self._nothing(group, "no values yet"))
         others = [self.blocks.get((*group[:3], check)) for check in ("ceiling", "floor")]
         share, kind = _degenerate_share(block, others[0])
         if share > 0.5:
-            return _Judgement("UNDEFINED", f"the trained model's maps are {kind} in {share:.0%} of the cases")
+            return Judgement("UNDEFINED", f"the trained model's maps are {kind} in {share:.0%} of the cases")
         if n == 0:
             return _without_values(chosen)
         for check, other in zip(("ceiling", "floor"), others, strict=True):
             if other is None or not np.isfinite(other.values).any():
                 missing = self._nothing((*group[:3], check), f"run the check `{check}` too")
-                return _Judgement("UNDEFINED", f"there is no {check} to compare with: {missing}")
+                return Judgement("UNDEFINED", f"there is no {check} to compare with: {missing}")
         ceiling, floor = (_flat(other) for other in others if other is not None)
         found = stats.sensitivity(chosen.values, ceiling, floor)
-        return _decide(found, self.threshold)
+        return decide(found, self.threshold)
 
     def _nothing(self, group: Group, otherwise: str) -> str:
         """Say why a group has no values: its failures, or else the given words."""
@@ -215,31 +216,31 @@ class _Table:
         return ", ".join(parts)
 
 
-def _decide(found: stats.Sensitivity, threshold: float) -> _Judgement:
+def decide(found: stats.Sensitivity, threshold: float) -> Judgement:
     """Turn the calibrated sensitivity into a verdict."""
     means = f"similarity {found.similarity:z.2f}, ceiling {found.ceiling:z.2f}, floor {found.floor:z.2f}"
     if found.ceiling - found.floor < SMALLEST_GAP:
         if found.ceiling >= AGREES:
-            return _Judgement("FAIL", f"blind to the whole model: {means}")
-        return _Judgement("UNRELIABLE", f"repeated runs do not agree with each other: {means}")
+            return Judgement("FAIL", f"blind to the whole model: {means}")
+        return Judgement("UNRELIABLE", f"repeated runs do not agree with each other: {means}")
     interval = found.interval
     if np.isnan(interval.low):
         why = "no interval with fewer than two images or two seeds"
-        return _Judgement("INCONCLUSIVE", f"{why}: {means}", interval)
+        return Judgement("INCONCLUSIVE", f"{why}: {means}", interval)
     if interval.high < threshold:
-        return _Judgement("FAIL", f"the maps stay: {means}", interval)
+        return Judgement("FAIL", f"the maps stay: {means}", interval)
     if interval.low > threshold:
-        return _Judgement("PASS", f"the maps change: {means}", interval)
-    return _Judgement("INCONCLUSIVE", f"the interval holds the threshold {threshold:g}: {means}", interval)
+        return Judgement("PASS", f"the maps change: {means}", interval)
+    return Judgement("INCONCLUSIVE", f"the interval holds the threshold {threshold:g}: {means}", interval)
 
 
-def _without_values(chosen: Block) -> _Judgement:
+def _without_values(chosen: Block) -> Judgement:
     """Judge rows that are there but hold no value."""
     codes = Counter(STATUSES[code] for code in chosen.status[chosen.status != ABSENT].tolist())
     status, count = codes.most_common(1)[0]
     if status == "not-applicable":
-        return _Judgement("N/A", "the randomised model is dead: nothing to compare")
-    return _Judgement("UNDEFINED", f"no value: {count} of {sum(codes.values())} are {status}")
+        return Judgement("N/A", "the randomised model is dead: nothing to compare")
+    return Judgement("UNDEFINED", f"no value: {count} of {sum(codes.values())} are {status}")
 
 
 def _degenerate_share(block: Block, ceiling: Block | None) -> tuple[float, str]:
