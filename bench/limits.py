@@ -34,6 +34,10 @@ class Timeout(Exception):
     """An explainer took longer for a cell than `--timeout` allows."""
 
 
+class Quit(Exception):
+    """An explainer wanted to end the program."""
+
+
 class Watch:
     """The limits on one shard.
 
@@ -121,6 +125,7 @@ def explaining(name: str) -> Iterator[None]:
 
     Raises:
         Timeout: it took longer than allowed.
+        Quit: it called `sys.exit`.
     """
     process = os.getpid()
     watch = _watch.get()
@@ -130,6 +135,8 @@ def explaining(name: str) -> Iterator[None]:
         else:
             with watch.call(name):
                 yield
+    except SystemExit as error:
+        raise Quit(f"it called sys.exit({error.code!r})") from error
     finally:
         if os.getpid() != process:
             # The explainer forked and the copy came back too: it must not go on with the work of its parent.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -257,5 +259,19 @@ def _stopping(pool: pools.Pool, folder: Path, token: str) -> Iterator[None]:
     try:
         yield
     finally:
-        pool.stop()
-        Claims(folder).release(token)
+        with _uninterrupted():
+            pool.stop()
+            Claims(folder).release(token)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C into the tidying up after the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

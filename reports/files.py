@@ -147,7 +147,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | bytearray) -> str:
     """Return the sha256 of bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
+import threading
 import time
 
 import torch
@@ -104,6 +107,74 @@ def toy_meddler(subject, images, targets, *, seed):
     with torch.no_grad():
         next(subject.model.parameters()).add_(1.0)
     return images
+
+
+@explainers.register("toy-sleeper", signed=True)
+def toy_sleeper(subject, images, targets, *, seed):
+    """Never comes back, in Python."""
+    while True:
+        time.sleep(0.1)
+
+
+@explainers.register("toy-stubborn", signed=True)
+def toy_stubborn(subject, images, targets, *, seed):
+    """Never comes back, and lets nothing interrupt it."""
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(0.1)
+
+
+@explainers.register("toy-native", signed=True)
+def toy_native(subject, images, targets, *, seed):
+    """Never comes back, in native code that keeps the interpreter to itself."""
+    ctypes.PyDLL(None).sleep(10_000)
+
+
+@explainers.register("toy-exit", signed=True)
+def toy_exit(subject, images, targets, *, seed):
+    """Ends its process without a word."""
+    os._exit(0)
+
+
+@explainers.register("toy-crash", signed=True)
+def toy_crash(subject, images, targets, *, seed):
+    """Fails in native code."""
+    ctypes.string_at(0)
+
+
+@explainers.register("toy-abort", signed=True)
+def toy_abort(subject, images, targets, *, seed):
+    """Fails an assertion of native code."""
+    os.abort()
+
+
+@explainers.register("toy-quitter", signed=True)
+def toy_quitter(subject, images, targets, *, seed):
+    """Ends the program in the way of Python."""
+    raise SystemExit("goodbye")
+
+
+@explainers.register("toy-loud", signed=True)
+def toy_loud(subject, images, targets, *, seed):
+    """A gradient, and two megabytes of talk on every channel."""
+    print("x" * 1_000_000)
+    os.write(1, b"y" * 500_000)
+    os.write(2, b"z" * 500_000)
+    return _gradient(subject, images, targets)
+
+
+@explainers.register("toy-leaky", signed=True)
+def toy_leaky(subject, images, targets, *, seed):
+    """A gradient, and a thread that never ends."""
+    threading.Thread(target=time.sleep, args=(10_000,), daemon=False).start()
+    return _gradient(subject, images, targets)
+
+
+@explainers.register("toy-forking", signed=True)
+def toy_forking(subject, images, targets, *, seed):
+    """A gradient, twice: the process is split and both halves come back."""
+    os.fork()
+    return _gradient(subject, images, targets)
 
 
 def not_a_module() -> str:

@@ -1,0 +1,407 @@
+"""Hundreds of faults put into runs of the toy, each followed by the command that goes on; run by hand, printed as Markdown.
+
+    python tests/faults/campaign.py [--scale 1.0] [--only KIND,KIND] [--out FILE]
+
+After every fault the same command must finish in time, every planned cell must be done (those of a culprit: recorded as
+failed), and the records must be those of a run that nothing disturbed, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import bench as package  # noqa: E402
+from reports.store import Store  # noqa: E402
+from tests.harness.support import SMALL, bench, command, environment, toy_run, values  # noqa: E402
+
+CHOSEN = "toy-gradient,toy-noisy"
+LIMIT = 240.0
+"""Seconds after which a command counts as hanging."""
+
+
+@dataclass
+class Tally:
+    """What one kind of fault did."""
+
+    faults: int = 0
+    lost: int = 0
+    wrong: int = 0
+    hangs: int = 0
+    seconds: float = 0.0
+
+
+class Campaign:
+    """The undisturbed run, and the faults.
+
+    Args:
+        place: folder for the runs.
+        seed: of the random moments and places.
+    """
+
+    def __init__(self, place: Path, seed: int = 0) -> None:
+        self.place = place
+        self.draw = random.Random(seed)
+        self.number = 0
+        self.reference = place / "reference"
+        package.run(**SMALL, explainers=CHOSEN, out=self.reference)
+        self.expected = values(self.reference)
+        self.keys = set(self.expected["cell"])
+
+    def fresh(self, finished: bool = True) -> Path:
+        """A new run folder: a finished run, or none yet."""
+        self.number += 1
+        out = self.place / f"run-{self.number}"
+        if finished:
+            shutil.copytree(self.reference, out)
+        return out
+
+    def go_on(self, out: Path, tally: Tally, culprit: str = "") -> None:
+        """Give the command again in this process, and compare what there is then; `culprit` has failed and stays so."""
+        explainers = CHOSEN
+        begun = time.monotonic()
+        done = package.run(**SMALL, explainers=explainers, out=out)
+        tally.hangs += time.monotonic() - begun > LIMIT
+        self.compare(out, tally, culprit)
+        tally.lost += len(done.missing)
+
+    def compare(self, out: Path, tally: Tally, culprit: str = "") -> None:
+        """Count cells that are lost or wrong."""
+        found = values(out)
+        if culprit:
+            store = Store.open(out)
+            own = {cell["key"] for cell in store.plan() if cell["explainer"] == culprit}
+            tally.lost += len(own - store.failures().keys() - store.done())
+            found = found[found["explainer"] != culprit].reset_index(drop=True)
+        tally.lost += len(self.keys - set(found["cell"]))
+        if not found.equals(self.expected):
+            same = found.merge(self.expected, how="outer", indicator=True)
+            tally.wrong += same[same["_merge"] != "both"]["cell"].nunique()
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def files_of(out: Path, kind: str = "records") -> list[Path]:
+    """The files of one kind in a run folder."""
+    return sorted(path for path in (out / kind).rglob("*") if path.is_file())
+
+
+def torn(campaign: Campaign, out: Path) -> None:
+    path = campaign.draw.choice(files_of(out))
+    path.write_bytes(path.read_bytes()[: campaign.draw.randrange(path.stat().st_size)])
+
+
+def emptied(campaign: Campaign, out: Path) -> None:
+    campaign.draw.choice(files_of(out)).write_bytes(b"")
+
+
+def flipped(campaign: Campaign, out: Path, kind: str = "records") -> None:
+    path = campaign.draw.choice(files_of(out, kind))
+    data = bytearray(path.read_bytes())
+    data[campaign.draw.randrange(len(data))] ^= 1 << campaign.draw.randrange(8)
+    path.write_bytes(data)
+
+
+def swapped(campaign: Campaign, out: Path) -> None:
+    one, other = campaign.draw.sample(files_of(out), 2)
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+
+
+def grown(campaign: Campaign, out: Path) -> None:
+    with campaign.draw.choice(files_of(out)).open("ab") as file:
+        file.write(campaign.draw.randbytes(campaign.draw.randrange(1, 2000)))
+
+
+def deleted(campaign: Campaign, out: Path) -> None:
+    campaign.draw.choice(files_of(out)).unlink()
+
+
+def replaced_by_a_folder(campaign: Campaign, out: Path) -> None:
+    path = campaign.draw.choice(files_of(out))
+    path.unlink()
+    path.symlink_to(out / "nowhere")
+
+
+def in_a_pack(campaign: Campaign, out: Path) -> None:
+    store = Store.open(out)
+    store.compact(least=1)
+    flipped(campaign, out, "packs")
+
+
+def clock(campaign: Campaign, out: Path) -> None:
+    """Times of files that lie decades before or after now."""
+    for path in files_of(out):
+        moment = campaign.draw.choice([0.0, 1e8, 4e9])
+        os.utime(path, (moment, moment))
+    flipped(campaign, out)
+
+
+def stale_mark(campaign: Campaign, out: Path) -> None:
+    """Marks of dead processes, torn marks, and what a dead writer leaves."""
+    deleted(campaign, out)
+    (out / "claims").mkdir(exist_ok=True)
+    name = f"{campaign.draw.getrandbits(64):016x}"
+    content = ['{"label": "x", "host": "h", "process": 1}', "{", '{"process": "x", "host": 5}', "[]"]
+    (out / "claims" / name).write_text(campaign.draw.choice(content))
+    (out / "records" / "00").mkdir(parents=True, exist_ok=True)
+    (out / "records" / "00" / ".x.parquet.host.1.uuid.tmp").write_bytes(b"half")
+
+
+DAMAGE: dict[str, tuple[Callable[[Campaign, Path], None], int]] = {
+    "record file cut at a random place": (torn, 25),
+    "record file emptied": (emptied, 8),
+    "one bit of a record file flipped": (flipped, 30),
+    "two record files swapped": (swapped, 20),
+    "bytes appended to a record file": (grown, 8),
+    "record file deleted": (deleted, 8),
+    "record file replaced by a dead link": (replaced_by_a_folder, 6),
+    "one bit of a pack flipped": (in_a_pack, 10),
+    "clock set decades off, one bit flipped": (clock, 8),
+    "marks and half-written files of dead processes": (stale_mark, 10),
+}
+
+
+def damage(campaign: Campaign, tally: Tally, kind: str, count: int) -> None:
+    """Harm a finished folder, then go on."""
+    for _ in range(count):
+        out = campaign.fresh()
+        DAMAGE[kind][0](campaign, out)
+        tally.faults += 1
+        campaign.go_on(out, tally)
+
+
+def start(words: list[object], **extra: str) -> subprocess.Popen[bytes]:
+    """Start a command that listens to Ctrl-C, in a process group of its own."""
+    return subprocess.Popen(
+        command(*words), cwd=ROOT, env=environment(**extra), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def children(process: int) -> list[int]:
+    """The worker processes of a command."""
+    said = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(process)], capture_output=True, text=True, check=False
+    )
+    rows = [line.split(None, 1) for line in said.stdout.splitlines()]
+    return [int(pid) for pid, words in rows if "loky" in words and "tracker" not in words]
+
+
+def strike(process: subprocess.Popen[bytes], what: str) -> None:
+    """Do to a running command what the kind of fault says."""
+    with contextlib.suppress(ProcessLookupError, IndexError):
+        if what == "a worker":
+            os.kill(children(process.pid)[0], signal.SIGKILL)
+        elif what == "the parent":
+            os.kill(process.pid, signal.SIGKILL)
+        elif what == "both":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            for _ in range(2 if what == "Ctrl-C twice" else 1):
+                os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.15)
+
+
+def killed(campaign: Campaign, tally: Tally, what: str, count: int) -> None:
+    """Strike a run at random moments until there were enough faults, then let it finish."""
+    while tally.faults < count:
+        out = campaign.fresh(finished=False)
+        words = toy_run(out, "--quiet", explainers=CHOSEN + ",toy-slow", jobs=2)
+        for _ in range(min(3, count - tally.faults)):
+            process = start(words, TOY_SLEEP="0.25")
+            while not (out / "claims").exists() and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(campaign.draw.uniform(0.0, 2.0))
+            tally.faults += process.poll() is None
+            strike(process, what)
+            try:
+                process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                tally.hangs += 1
+                os.killpg(process.pid, signal.SIGKILL)
+        finish(words, tally, TOY_SLEEP="0")
+        drop(out, "toy-slow", campaign, tally)
+
+
+def finish(words: list[object], tally: Tally, expected: int = 0, **extra: str) -> None:
+    """Let a command finish; one that does not, or that ends in another way, is counted."""
+    try:
+        done = bench(*words, timeout=LIMIT, **extra)
+    except subprocess.TimeoutExpired:
+        tally.hangs += 1
+        return
+    if done.returncode != expected:
+        print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
+        tally.lost += 1
+
+
+def drop(out: Path, name: str, campaign: Campaign, tally: Tally) -> None:
+    """Compare all but the explainer that was only there to take time."""
+    campaign.compare(out, tally, culprit=name)
+
+
+def guilty(campaign: Campaign, tally: Tally, name: str, count: int, code: int) -> None:
+    """Runs with an explainer that misbehaves; once more, it must be just as bad and no worse."""
+    for _ in range(count):
+        out = campaign.fresh(finished=False)
+        words = toy_run(out, "--quiet", "--timeout", 4, explainers=f"{CHOSEN},{name}", jobs=2)
+        tally.faults += 1
+        finish(words, tally, expected=code)
+        drop(out, name, campaign, tally)
+
+
+def full_disk(campaign: Campaign, tally: Tally, count: int) -> None:
+    """A small file system that fills up while the run writes into it, and has room again later."""
+    with tempfile.TemporaryDirectory(dir=campaign.place) as place:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+        )
+        if mounted.returncode:
+            return
+        try:
+            for _ in range(count):
+                out = Path(place) / "run"
+                ballast = Path(place) / "ballast"
+                ballast.write_bytes(bytes(campaign.draw.randrange(850_000, 980_000)))
+                words = toy_run(out, "--quiet", explainers=CHOSEN, jobs=2)
+                tally.faults += 1
+                finish(words, tally, expected=2)
+                ballast.unlink()
+                finish(words, tally)
+                drop(out, "", campaign, tally)
+        finally:
+            subprocess.run(["umount", place], check=False)
+
+
+def read_only(campaign: Campaign, tally: Tally, count: int) -> None:
+    """A folder on a file system that is mounted read-only, and writable later."""
+    with tempfile.TemporaryDirectory(dir=campaign.place) as place:
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True, check=False).returncode:
+            return
+        try:
+            for _ in range(count):
+                out = Path(place) / "run"
+                shutil.copytree(campaign.reference, out)
+                torn(campaign, out)
+                words = toy_run(out, "--quiet", explainers=CHOSEN, jobs=campaign.draw.choice([1, 2]))
+                subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+                tally.faults += 1
+                finish(words, tally, expected=2)
+                subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+                finish(words, tally)
+                drop(out, "", campaign, tally)
+        finally:
+            subprocess.run(["umount", place], check=False)
+
+
+def race(campaign: Campaign, tally: Tally, count: int) -> None:
+    """Two commands on one folder at once; sometimes one of them is killed."""
+    for number in range(count):
+        out = campaign.fresh(finished=False)
+        words = toy_run(out, "--quiet", explainers=CHOSEN, jobs=2)
+        both = [start(words), start(words)]
+        tally.faults += 1
+        if number % 2:
+            time.sleep(campaign.draw.uniform(3.0, 7.0))
+            os.killpg(both[1].pid, signal.SIGKILL)
+        for process in both:
+            try:
+                process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                tally.hangs += 1
+                os.killpg(process.pid, signal.SIGKILL)
+        tally.lost += both[0].returncode != 0
+        drop(out, "", campaign, tally)
+
+
+CULPRITS = {
+    "hangs in Python": ("toy-sleeper", 3), "hangs and catches what interrupts it": ("toy-stubborn", 3),
+    "hangs in native code": ("toy-native", 3), "calls os._exit": ("toy-exit", 3), "segmentation fault": ("toy-crash", 3),
+    "abort in native code": ("toy-abort", 3), "kills its process": ("toy-deadly", 3), "calls sys.exit": ("toy-quitter", 3),
+    "raises": ("toy-broken", 3), "changes the model": ("toy-meddler", 3), "prints two megabytes per call": ("toy-loud", 0),
+    "leaves threads behind": ("toy-leaky", 0), "forks": ("toy-forking", 0),
+}  # fmt: skip
+
+
+def jobs(scale: float) -> dict[str, Callable[[Campaign, Tally], None]]:
+    """Every kind of fault, with how often it is injected."""
+
+    def times(count: int) -> int:
+        return max(1, round(count * scale))
+
+    found: dict[str, Callable[[Campaign, Tally], None]] = {}
+    for kind, (_, count) in DAMAGE.items():
+        found[kind] = partial(damage, kind=kind, count=times(count))
+    for what, count in (("a worker", 12), ("the parent", 9), ("both", 12)):
+        found[f"SIGKILL of {what}"] = partial(killed, what=what, count=times(count))
+    for what, count in (("Ctrl-C", 6), ("Ctrl-C twice", 6)):
+        found[what] = partial(killed, what=what, count=times(count))
+    for what, (name, code) in CULPRITS.items():
+        found[f"explainer {what}"] = partial(guilty, name=name, count=times(2), code=code)
+    found["disk full"] = partial(full_disk, count=times(4))
+    found["folder read-only"] = partial(read_only, count=times(4))
+    found["two runs of one folder at once"] = partial(race, count=times(4))
+    return found
+
+
+def table(tallies: dict[str, Tally]) -> str:
+    """The result as a Markdown table."""
+    lines = [
+        "| fault | injected | cells lost | cells wrong | hangs | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    total = Tally()
+    for kind, tally in tallies.items():
+        for name in vars(total):
+            setattr(total, name, getattr(total, name) + getattr(tally, name))
+        lines.append(
+            f"| {kind} | {tally.faults} | {tally.lost} | {tally.wrong} | {tally.hangs} | {tally.seconds:.0f} |"
+        )
+    lines.append(
+        f"| **all** | **{total.faults}** | **{total.lost}** | **{total.wrong}** | **{total.hangs}** | {total.seconds:.0f} |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def run(scale: float = 1.0, only: tuple[str, ...] = (), place: Path | None = None) -> dict[str, Tally]:
+    """Inject the faults of all kinds, or of those whose name holds one of the given texts."""
+    tallies: dict[str, Tally] = {}
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        campaign = Campaign(Path(folder))
+        for kind, inject in jobs(scale).items():
+            if only and not any(text in kind for text in only):
+                continue
+            tally = tallies[kind] = Tally()
+            begun = time.monotonic()
+            inject(campaign, tally)
+            tally.seconds = time.monotonic() - begun
+            print(f"{kind}: {tally}", file=sys.stderr, flush=True)
+    return tallies
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="how many faults of each kind, 1 = about 250 in all")
+    parser.add_argument("--only", default="", help="kinds, by parts of their names, with commas")
+    parser.add_argument("--out", type=Path, help="file for the table")
+    given = parser.parse_args()
+    text = table(run(given.scale, tuple(word for word in given.only.split(",") if word)))
+    print(text)
+    if given.out:
+        given.out.write_text(text)
