@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import signal
+import threading
 import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def describe(request_text: str) -> str:
     """
     request = json.loads(request_text)
     try:
-        if request["own_process"]:
+        if request["own_process"] and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         plugins.load(request["plugins"])
         found = devices.available(request["device"])
