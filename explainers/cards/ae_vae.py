@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..info import Info
 
-_FIT = {"steps": 1500, "vae_steps": 3000, "fit_seed": 0, "data": "", "cache": ""}
+_FIT = {"steps": 1500, "vae_steps": 3000, "fit_seed": 0, "data": "own", "cache": "default"}
 
 CARDS: tuple[Info, ...] = (
     Info(

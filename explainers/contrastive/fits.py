@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.base import Subject
+from models.base import Subject, state_digest
+from models.copying import private
 from models.data import ImageSet, full_training_set
 from models.naming import Spec, UsageError
 from models.variants import NAMES
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "weights"
 CACHE = "SANITY_BENCH_CACHE"
+OWN, DEFAULT = "own", "default"
 RECIPES = {
     "progressive-exaggeration": "exaggeration.explain",
     "ae-vae": "embedding.explain",
@@ -75,9 +77,10 @@ def recipe(name: str) -> Recipe:
     return found
 
 
-def cache_folder(folder: str | Path = "") -> Path:
+def cache_folder(folder: str | Path = DEFAULT) -> Path:
     """Where fits are kept: the folder given, else the environment's SANITY_BENCH_CACHE, else ~/.cache/sanity-bench."""
-    return Path(folder or os.environ.get(CACHE, "") or Path.home() / ".cache" / "sanity-bench").expanduser()
+    given = "" if str(folder) == DEFAULT else folder
+    return Path(given or os.environ.get(CACHE, "") or Path.home() / ".cache" / "sanity-bench").expanduser()
 
 
 def fit(
@@ -104,7 +107,7 @@ def fit(
     params = dict(explainer.resolved.params)
     own = images is None
     pixels = training_images(subject) if images is None else _pixels(images)
-    params["data"] = "" if own else f"sha-{_digest_of(pixels)[:16]}"
+    params["data"] = OWN if own else f"sha-{_digest_of(pixels)[:16]}"
     params["cache"] = str(folder) if folder else params["cache"]
     identity = identity_of(found, subject, params, _digest_of(pixels))
     kept = (_shipped(identity) if own else None) or read(path_of(identity, params["cache"]))
@@ -129,9 +132,10 @@ def load(name: str, subject: Subject, params: Mapping[str, Any]) -> State:
     found = recipe(name)
     found.prepare(subject)
     identity = identity_of(found, subject, params, "")
-    kept = None if params["data"] else _shipped(identity)
+    kept = _shipped(identity) if params["data"] == OWN else None
     if kept is None:
-        identity["data"] = params["data"].removeprefix("sha-") or _digest_of(training_images(subject))[:16]
+        own = params["data"] == OWN
+        identity["data"] = _digest_of(training_images(subject))[:16] if own else params["data"].removeprefix("sha-")
         kept = read(path_of(identity, params["cache"]))
     if kept is None:
         spec = registry.display(Spec(name, tuple(sorted(params.items()))))
@@ -147,10 +151,17 @@ def identity_of(found: Recipe, subject: Subject, params: Mapping[str, Any], data
     """What decides a fit, JSON-able: recipe and version, options, the classifier's weights and pre-processing, images."""
     return {
         "recipe": found.name, "version": found.version, "options": found.options(params),
-        "subject": {"weights": subject.weights_digest, "mean": list(subject.mean), "std": list(subject.std),
+        "subject": {"weights": _weights_of(subject), "mean": list(subject.mean), "std": list(subject.std),
                     "output": subject.output},
         "data": data[:16],
     }  # fmt: skip
+
+
+def _weights_of(subject: Subject) -> str:
+    """Digest of the weights in 32 bits, so that a subject run in another floating type finds the same fit."""
+    if all(each.dtype == torch.float32 for each in subject.model.parameters()):
+        return subject.weights_digest
+    return state_digest(private(subject.model).float())
 
 
 def training_images(subject: Subject) -> Tensor:
@@ -165,7 +176,7 @@ def training_images(subject: Subject) -> Tensor:
     return _pixels(subject.reference if full is None or make is None else make(full))
 
 
-def path_of(identity: Mapping[str, Any], folder: str | Path = "") -> Path:
+def path_of(identity: Mapping[str, Any], folder: str | Path = DEFAULT) -> Path:
     """File of a fit in the cache."""
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache_folder(folder) / f"{identity['recipe']}-{key[:24]}.safetensors"

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 import explainers
 from bench import fitting
+from explainers.conformance import check
 from explainers.contrastive import fits
 from explainers.contrastive.embedding import explain
 from models.naming import UsageError
@@ -149,3 +151,25 @@ def test_a_changed_shipped_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(fits, "SHIPPED", tmp_path)
     with pytest.raises(UsageError, match="missing or were changed"):
         fits._shipped({"recipe": "x", "data": ""})
+
+
+@pytest.mark.parametrize(
+    "name", [SMALL, "siamese-ae-vae[steps=8,vae_steps=8]", "progressive-exaggeration[bins=5,steps=4,width=8]"]
+)
+def test_fitted_explainers_keep_the_rules_of_all_explainers(name):
+    subject = toy_fits.subject()
+    fitted = explainers.get(name).fit(subject)
+    broken = {finding.rule: finding.detail for finding in check(fitted, subject) if not finding.passed}
+    # these two rules ask for maps of other networks, which nothing was fitted to
+    assert set(broken) <= {"no-repair", "refusal"} and all(
+        "raised UsageError" in detail for detail in broken.values()
+    ), broken
+
+
+def test_other_floating_types_find_the_same_fit():
+    subject, explainer = toy_fits.subject(), explainers.get(SMALL)
+    explainer.fit(subject)
+    x = subject.data.load([0, 1])
+    double = replace(subject, model=toy_fits.subject().model.double(), dtype=torch.float64)
+    found, wanted = explainer.explain(double, x.double()), explainer.explain(subject, x)
+    assert torch.allclose(found.attribution, wanted.attribution, atol=1e-4)

@@ -37,8 +37,8 @@ def ae_vae(
     steps: int = 1500,
     vae_steps: int = 3000,
     fit_seed: int = 0,
-    data: str = "",
-    cache: str = "",
+    data: str = "own",
+    cache: str = "default",
 ) -> Partial:
     """Spread or shift of the images decoded from embeddings redrawn around that of the image, (N, C, H, W).
 
@@ -50,7 +50,7 @@ def ae_vae(
         threshold: values below this share of the largest of an image are set to 0; the paper uses 0.5 for display.
         layer: `features` or `output` of the network as the embedding.
         steps, vae_steps, fit_seed: of the fit, see `fitting.Options`.
-        data, cache: which training images (empty: the subject's own) and which folder the fit is from.
+        data, cache: which training images (`own`: the subject's) and which folder (`default`: the cache) the fit is from.
 
     Returns:
         The map; reconstruction = the image decoded from the centre g(h); extra: `posterior_spread` (N,) the mean

@@ -27,7 +27,7 @@ PAIRS = ("similar", "dissimilar")
 REFERENCES = 1000
 DEFAULTS: Mapping[str, Any] = {
     "map": "signed-recon", "samples": 5000, "keep": 15, "threshold": 0.0, "layer": "output", "steps": 1500,
-    "vae_steps": 3000, "fit_seed": 0, "data": "", "cache": "",
+    "vae_steps": 3000, "fit_seed": 0, "data": "own", "cache": "default",
 }  # fmt: skip
 
 
@@ -87,7 +87,8 @@ def explain_pairs(
     _checked(chosen)
     trained = fitted(subject, NAME, chosen).to(first.device)
     embed = embedder(subject, chosen["layer"])
-    a, b = embed(first), embed(second)
+    # one at a time: which candidates are nearest may hang on the last bit, and that on the size of the batch
+    a, b = (torch.cat([embed(image[None]) for image in images]) for images in (first, second))
     sides = []
     with torch.no_grad():
         for images, own, other in ((first, a, b), (second, b, a)):
@@ -112,8 +113,8 @@ def siamese_ae_vae(
     steps: int = 1500,
     vae_steps: int = 3000,
     fit_seed: int = 0,
-    data: str = "",
-    cache: str = "",
+    data: str = "own",
+    cache: str = "default",
 ) -> Partial:
     """Each image against a partner from the reference images, (N, C, H, W).
 
@@ -155,11 +156,10 @@ def partners_of(subject: Subject, images: Tensor, layer: str, pair: str, seed: i
 
     pixels, vectors = subject.kept(f"{NAME} references {layer}", references)
     chosen = []
-    for image, own in zip(images, embed(images), strict=True):
-        distances = (vectors - own).norm(dim=1)
-        distances[(pixels == image).flatten(1).all(1)] = torch.nan  # an image is no partner of itself
-        order = distances.argsort()
-        order = order[~distances[order].isnan()]
+    for image in images:
+        distances = (vectors - embed(image[None])).norm(dim=1)
+        others = torch.nonzero(~(pixels == image).flatten(1).all(1))[:, 0]  # an image is no partner of itself
+        order = others[distances[others].argsort()]
         if pair == "similar":
             chosen.append(int(order[0]))
         else:

@@ -40,8 +40,8 @@ def progressive_exaggeration(
     adversarial: float = 1.0,
     width: int = 16,
     fit_seed: int = 0,
-    data: str = "",
-    cache: str = "",
+    data: str = "own",
+    cache: str = "default",
 ) -> Partial:
     """What would have to change for a binary classifier to move from the explained class to the other, (N, C, H, W).
 
@@ -50,7 +50,7 @@ def progressive_exaggeration(
             paper's |x_1 - x_0|; or `input`, the counterfactual minus the image, which holds the generator's blur too.
         profile: `default`, or `paper` for the paper's weights 1, 100, 1 of kl, reconstruction, adversarial.
         bins, steps, kl, reconstruction, adversarial, width, fit_seed: of the fit, see `fitting.Options`.
-        data, cache: which training images (empty: the subject's own) and which folder the fit is from.
+        data, cache: which training images (`own`: the subject's) and which folder (`default`: the cache) the fit is from.
 
     Returns:
         Signed map, + where intensity is added on the way to the other class; counterfactual = the far end; trajectory =
