@@ -1,9 +1,10 @@
-"""One picture of one image: the image and the heat map of each explainer."""
+"""Pictures of images with the heat map of each explainer, and with the counterfactuals of those that make them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,11 @@ from models.base import Subject
 from models.data import decode
 from models.naming import UsageError
 
+from . import morphs
 from .base import Explainer, Explanation
 from .passes import shared_passes
+
+SUFFIXES = (".png", ".pdf", ".svg", ".gif")
 
 
 def load_image(path: str, subject: Subject) -> Tensor:
@@ -56,54 +60,112 @@ def draw(
 ) -> str:
     """Write the picture and say what is on it.
 
+    One row of maps per image; where there is one image only, explanations with a counterfactual are shown below it with all
+    that belongs to them.
+
     Args:
-        image: see `load_image`.
-        out: `.png`, `.pdf` or `.svg` file.
+        image: see `load_image`; several are separated by commas.
+        out: `.png`, `.pdf` or `.svg` file; `.gif` for the morphs of one image, animated.
         target: class to explain; None takes the model's prediction.
 
     Raises:
-        UsageError: image or target that do not fit the model, another suffix.
+        UsageError: image or target that do not fit the model, another suffix, an animation of what does not move.
     """
     file = Path(out)
-    if file.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"--out is {str(out)!r}; give a file that ends in .png, .pdf or .svg")
-    pixels = load_image(image, subject)
-    shares = torch.softmax(subject.predict_logits(pixels).float(), 1)[0]
-    chosen = int(shares.argmax()) if target is None else target
-    if not 0 <= chosen < len(shares):
-        raise UsageError(f"--target is {target}; the classes of {subject.name} are 0 to {len(shares) - 1}")
-    with shared_passes():
-        found = [each.explain(subject, pixels, [chosen], seed) for each in explainers]
-    figure = explanation_figure(
-        pixels[0].numpy(), found, [each.name for each in explainers], subject.class_names[chosen]
-    )
+    if file.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--out is {str(out)!r}; give a file that ends in {', '.join(SUFFIXES)}")
+    wanted = [image] if Path(image).is_file() else [part for part in image.split(",") if part]
+    pixels = torch.cat([load_image(each, subject) for each in wanted])
+    shares = torch.softmax(subject.predict_logits(pixels).float(), 1)
+    if target is not None and not 0 <= target < shares.shape[1]:
+        raise UsageError(f"--target is {target}; the classes of {subject.name} are 0 to {shares.shape[1] - 1}")
+    chosen = shares.argmax(1).tolist() if target is None else [target] * len(pixels)
+    names = [each.name for each in explainers]
+    found: list[list[Explanation]] = []
+    for row in range(len(pixels)):
+        with shared_passes():
+            found.append([each.explain(subject, pixels[row : row + 1], [chosen[row]], seed) for each in explainers])
     file.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(str(file), dpi=150)
-    lines = [f"{subject.name}: class {chosen} ({subject.class_names[chosen]}), probability {float(shares[chosen]):.3f}"]
-    lines += [f"{each.name}: {made.status[0]}" for each, made in zip(explainers, found, strict=True)]
-    return "\n".join([*lines, f"written to {file}"])
+    if file.suffix.lower() == ".gif":
+        _animate(file, found, names, subject.class_names)
+    else:
+        titles = [subject.class_names[each] for each in chosen]
+        figure = explanation_figure(pixels, found, names, titles, subject.class_names)
+        FigureCanvasAgg(figure).print_figure(str(file), dpi=150)
+    return "\n".join([*_said(subject, chosen, shares, found, names), f"written to {file}"])
 
 
-def explanation_figure(image: np.ndarray, found: Sequence[Explanation], names: Sequence[str], title: str) -> Figure:
-    """Image (C, H, W) and one panel per explanation, each scaled by its own 99th percentile of |a|.
+def explanation_figure(
+    images: Tensor,
+    found: Sequence[Sequence[Explanation]],
+    names: Sequence[str],
+    titles: Sequence[str],
+    classes: Sequence[str],
+) -> Figure:
+    """Images (N, C, H, W), each followed by the maps of its explanations, and below a single one the story of those with a
+    counterfactual.
 
-    Signed maps are red for evidence for the class and blue against it; non-negative maps run from white to black.
+    A map is scaled by its own 99th percentile of |a|. Signed maps are red for evidence for the class and blue against it
+    (contrastive ones: red for what is added, blue for what is taken away); non-negative maps run from white to black.
     """
-    columns = min(6, len(found) + 1)
-    rows = -(-(len(found) + 1) // columns)
-    figure = Figure(figsize=(2.1 * columns, 2.35 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
+    stories = [
+        (made, name) for made, name in zip(found[0], names, strict=True) if len(found) == 1 and morphs.has_story(made)
+    ]
+    columns = len(names) + 1 if len(found) > 1 else min(6, len(names) + 1)
+    rows = len(found) if len(found) > 1 else -(-(len(names) + 1) // columns)
+    heights = [2.35 * rows, *[2.1 * morphs.rows_of(made) for made, _ in stories]]
+    width = max(2.1 * columns, 1.5 * morphs.COLUMNS if stories else 0.0)
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    places = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    grid = places[0].subplots(rows, columns, squeeze=False)
     for axis in grid.flat:
         axis.set_axis_off()
     panels = list(grid.flat)
-    picture = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    panels[0].imshow(picture, cmap="gray", vmin=0, vmax=1)
-    panels[0].set_title(title, fontsize=9)
-    for axis, made, name in zip(panels[1:], found, names, strict=False):
-        values = made.map()[0].cpu().numpy()
-        finite = np.abs(values[np.isfinite(values)])
-        limit = (np.percentile(finite, 99) or finite.max() or 1.0) if finite.size else 1.0
-        low, colours = (-limit, "RdBu_r") if made.info.signed else (0.0, "gray_r")
-        axis.imshow(values, cmap=colours, vmin=low, vmax=limit)
-        axis.set_title(name if made.status[0] == "ok" else f"{name}\n({made.status[0]})", fontsize=9)
+    for row, (image, title) in enumerate(zip(images, titles, strict=True)):
+        start = row * columns
+        morphs.show(panels[start], image)
+        panels[start].set_title(title, fontsize=9)
+        for axis, made, name in zip(panels[start + 1 :], found[row], names, strict=False):
+            _map(axis, made, name)
+    for place, (made, name) in zip(places[1:], stories, strict=True):
+        morphs.story(place, images[0], made, name, classes)
     return figure
+
+
+def _map(axis: Any, made: Explanation, name: str) -> None:
+    values = made.map()[0].cpu().numpy()
+    finite = np.abs(values[np.isfinite(values)])
+    limit = (np.percentile(finite, 99) or finite.max() or 1.0) if finite.size else 1.0
+    low, colours = (-limit, "RdBu_r") if made.info.signed else (0.0, "gray_r")
+    axis.imshow(values, cmap=colours, vmin=low, vmax=limit)
+    axis.set_title(name if made.status[0] == "ok" else f"{name}\n({made.status[0]})", fontsize=9)
+
+
+def _animate(file: Path, found: Sequence[Sequence[Explanation]], names: Sequence[str], classes: Sequence[str]) -> None:
+    if len(found) > 1 or not any(made.trajectory is not None for made in found[0]):
+        raise UsageError(
+            f"--out is {str(file)!r}, an animation; it shows the morph of one image by contrastive explainers such as cdeepex"
+        )
+    morphs.animate(file, found[0], names, classes)
+
+
+def _said(
+    subject: Subject,
+    chosen: Sequence[int],
+    shares: Tensor,
+    found: Sequence[Sequence[Explanation]],
+    names: Sequence[str],
+) -> list[str]:
+    """One line per image and per explanation of it."""
+    lines = []
+    for row, explained in enumerate(found):
+        named = subject.class_names[chosen[row]]
+        lines.append(
+            f"{subject.name}: class {chosen[row]} ({named}), probability {float(shares[row, chosen[row]]):.3f}"
+        )
+        for name, made in zip(names, explained, strict=True):
+            asked = ""
+            if made.target is not None and made.outcome is not None and int(made.target[0]) >= 0:
+                asked = f", {made.outcome[0]}, towards class {int(made.target[0])} ({subject.class_names[int(made.target[0])]})"
+            lines.append(f"{name}: {made.status[0]}{asked}")
+    return lines

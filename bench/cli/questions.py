@@ -28,10 +28,15 @@ def add_to(app: typer.Typer) -> None:
 
 def explain(
     image: Annotated[
-        str, typer.Argument(metavar="IMAGE", help="Index or id of an image of the data, or an image file.")
+        str,
+        typer.Argument(
+            metavar="IMAGE", help="Index or id of an image of the data, several with commas, or an image file."
+        ),
     ],
     explainer: Annotated[list[str], typer.Option("--explainer", help="Explainer; repeatable.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where the picture goes.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.png", help="Where the picture goes; FILE.gif: the morphs, animated.")
+    ],
     model: Model = "fmnist-vgg",
     data: Data = None,
     target: Annotated[
@@ -41,7 +46,7 @@ def explain(
     plugin: Plugins = None,
     verbose: Verbose = False,
 ) -> None:
-    """Draw one picture: the image and the heat map of each explainer."""
+    """Draw one picture: images, the heat map of each explainer, and for one image the counterfactuals and morphs."""
     with guarded(verbose):
         import explainers
         from bench import plugins, subjects

@@ -128,7 +128,7 @@ def belonging(subject: Subject, kind: str) -> str:
     Raises:
         ExplainerError: there is none.
     """
-    data = subject.reference.name.removesuffix("-train")
+    data = subject.reference.name.removesuffix("/train").removesuffix("-train")
     found = {
         each.reference.removesuffix("-train"): each.name
         for each in MEMBERS.values()
