@@ -192,15 +192,17 @@ def at_least(name: str, value: float, limit: float, says: str) -> Line:
 
 
 def at_chance(name: str, right: int, count: int, chance: float, says: str) -> Line:
-    """A line that demands that the 95% interval (Wilson) of a share of right answers contains chance.
+    """A line that demands that the 95% interval (Wilson) of a share of right answers does not lie above chance.
+
+    An interval below chance does not refuse: it is luck, not a label that could be read.
 
     Example:
         >>> at_chance("probe", 11, 100, 0.1, "accuracy").holds, at_chance("probe", 90, 100, 0.1, "accuracy").holds
         (True, False)
     """
-    low, high = wilson(right, count)
     value = right / count if count else math.nan
-    return Line(name, rounded(value), f"{chance:g} inside its 95% interval", low <= chance <= high, says)
+    holds = wilson(right, count)[0] <= chance
+    return Line(name, rounded(value), f"a 95% interval that does not lie above {chance:g}", holds, says)
 
 
 def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:

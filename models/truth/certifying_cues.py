@@ -36,12 +36,12 @@ def looked_at(question: Question) -> tuple[list[Line], list[Pair]]:
 
     Returns:
         Lines: `with-cue`, share of pairs found, >= 0.99; `without-cue`, share of images whose most likely class is
-        their label when all patterns are taken away, at chance; `moved`, share of pairs that are found after the
+        their label when all patterns are taken away, not above chance; `moved`, share of pairs that are found after the
         patterns were put at other places of another carrier, and not found on that carrier before, >= 0.99; `carrier`,
         mean over pairs of mean |f(x) - f(x on another carrier)| / |f(x)|, < 0.05; `counterfactual`, share of patterns
         whose replacement by that of a class not shown makes the new class found and the logit of the old negative,
-        >= 0.99; `probe`, accuracy on held-out images of a ridge regression from the carriers' pixels to the labels, at
-        chance; `kept`. Pairs: outside is the larger of the mean change by another carrier and that by taking the other
+        >= 0.99; `probe`, accuracy on held-out images of a ridge regression from the carriers' pixels to the labels, not
+        above chance; `kept`. Pairs: outside is the larger of the mean change by another carrier and that by taking the other
         pattern away.
     """
     counts = _Counts()
