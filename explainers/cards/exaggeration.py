@@ -19,7 +19,7 @@ CARDS: tuple[Info, ...] = (
         "achieved probabilities, so it is tested by fitting it again to a random classifier",
         "contrastive.exaggeration.explain:progressive_exaggeration", "contrastive", amortised=True, cost=20, rows=10,
         params={
-            "map": "extremes", "profile": "default", "bins": 10, "steps": 1600, "kl": 10.0, "reconstruction": 50.0,
+            "map": "extremes", "profile": "default", "bins": 10, "steps": 1250, "kl": 10.0, "reconstruction": 50.0,
             "adversarial": 1.0, "width": 16, "fit_seed": 0, "data": "own", "cache": "default",
         },
     ),

@@ -34,7 +34,7 @@ def progressive_exaggeration(
     map: str = "extremes",
     profile: str = "default",
     bins: int = 10,
-    steps: int = 1600,
+    steps: int = 1250,
     kl: float = 10.0,
     reconstruction: float = 50.0,
     adversarial: float = 1.0,

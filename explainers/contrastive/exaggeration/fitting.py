@@ -36,7 +36,7 @@ class Options:
     """
 
     bins: int = 10
-    steps: int = 1600
+    steps: int = 1250
     warmup: int = 100
     batch: int = 32
     rate: float = 4e-4
