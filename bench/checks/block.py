@@ -26,6 +26,11 @@ Found = Scores | dict[str, Any]
 """What an explainer gave at a stage: scores, or its error as `passes.described` puts it."""
 
 
+def asking_as_trained(explainer: Explainer, subject: Subject) -> Explainer:
+    """The explainer with what it found on the trained model before its search, so that all weights answer one question."""
+    return explainer.anchored(subject) if getattr(explainer.info, "anchors", False) else explainer
+
+
 class Block:
     """The explainers of a shard on one block of images: the trained model's maps, and comparisons with them.
 
@@ -55,6 +60,7 @@ class Block:
         pictures: int = 0,
     ) -> None:
         chosen = list(indices)
+        explainers = [asking_as_trained(explainer, subject) for explainer in explainers]
         self.subject, self.protocol, self.pictures = subject, protocol, pictures
         self.ids = [subject.data.ids[index] for index in chosen]
         self.images = subject.data.load(chosen).to(subject.device)
