@@ -14,6 +14,7 @@ from models.base import Subject
 from models.naming import Spec
 
 from . import memory, registry
+from .contrastive.digests import generator_digest
 from .info import Info
 from .trajectory import Trajectory, joined
 
@@ -186,6 +187,11 @@ class Explainer:
 
         Raises:
             UsageError: this explainer is not fitted beforehand, or the classifier does not suit it.
+
+        Example:
+            >>> import explainers, models
+            >>> explainers.get("ae-vae").fit(models.load("fmnist-lenet")).name
+            'ae-vae'
         """
         from .contrastive.fits import fit
 
@@ -226,6 +232,8 @@ def _plain(spec: Spec) -> dict[str, Any]:
         "version": registry.card(spec.name).version,
         "params": dict(spec.params),
     }
+    if "generator" in plain["params"]:
+        plain["generator"] = generator_digest(str(plain["params"]["generator"]))
     if spec.inner is not None:
         plain["inner"] = _plain(spec.inner)
     return plain
