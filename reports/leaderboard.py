@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ import pandas as pd
 from reports import ranks, stats
 from reports.files import RunFolderError
 from reports.frame import GROUP, Group, expectations, load
-from reports.grid import blocks, with_targets
+from reports.grid import with_targets
+from reports.scores import RANKED, Score, scores_of, seconds_per_explanation
 from reports.store import Store
 from reports.verdict import verdicts
 
@@ -30,46 +30,9 @@ GATES = {
 }
 """Gate to the suite and the check whose verdict it is."""
 
-RANKED = {
-    "faithfulness": (("perturbation-*", "abpc"),),
-    "localisation": (("grid-localisation", "mass"), ("planted-cue", "mass")),
-}
-"""What explainers are ranked by: check and measure; larger is better in all of them."""
-
 NOT_RUN = "not run"
 REFERENCE = "reference"
 RANK_COLUMNS = ("rank", "rank_low", "rank_high", "ties")
-
-
-@dataclass(frozen=True)
-class Score:
-    """One measure of one check on one subject, of all explainers.
-
-    Attributes:
-        aspect: key of `RANKED`.
-        subject, check, measure: what was measured.
-        names: explainers.
-        drawn: (1 + resamples, explainers), larger = better; the estimates stand in the first row.
-    """
-
-    aspect: str
-    subject: str
-    check: str
-    measure: str
-    names: tuple[str, ...]
-    drawn: stats.Floats
-
-    @property
-    def label(self) -> str:
-        """What it is called in tables."""
-        return f"{self.check} of {self.subject}"
-
-    def of(self, names: Sequence[str]) -> stats.Floats:
-        """The columns of some explainers; NaN for one that was not measured."""
-        places = {name: place for place, name in enumerate(self.names)}
-        missing = np.full(len(self.drawn), np.nan)
-        columns = [self.drawn[:, places[name]] if name in places else missing for name in names]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(self.drawn), 0))
 
 
 @dataclass(frozen=True)
@@ -165,7 +128,7 @@ class _Run:
             self.cells.setdefault(group, count)
         wanted = {measure for pairs in RANKED.values() for _, measure in pairs}
         self.frame = with_targets(frame[frame["measure"].isin(wanted).to_numpy(dtype=bool)])
-        self._seconds = _seconds(frame)
+        self._seconds = seconds_per_explanation(frame)
 
     def count(self, explainer: str) -> tuple[int, int]:
         """Cells done and planned of an explainer."""
@@ -178,37 +141,7 @@ class _Run:
 
     def scores(self, resamples: int) -> list[Score]:
         """Scores of all explainers, resampled together."""
-        found = []
-        for aspect, pairs in RANKED.items():
-            for pattern, measure in pairs:
-                parts: dict[tuple[str, str], dict[str, stats.Floats]] = {}
-                for (subject, explainer, _, check), block in blocks(self.frame, measure).items():
-                    if fnmatchcase(check, pattern):
-                        parts.setdefault((subject, check), {})[explainer] = block.values[-1]
-                for (subject, check), members in sorted(parts.items()):
-                    width = max(values.shape[1] for values in members.values())
-                    stack = np.stack([_padded(values, width) for values in members.values()])
-                    drawn = stats.resampled_means(stack, resamples=resamples)
-                    found.append(Score(aspect, subject, check, measure, tuple(members), drawn))
-        return found
-
-
-def _seconds(frame: pd.DataFrame) -> dict[str, list[float]]:
-    """Seconds per explanation of each explainer, one value per cell: its time over its explanations (images x stages).
-
-    Passes that several explainers share are counted for the one that came first.
-    """
-    timed = frame.loc[(frame["seconds"].notna() & frame["image"].notna()).to_numpy(dtype=bool)]
-    first = timed.groupby("check")["measure"].first()
-    one = timed[(timed["measure"] == timed["check"].map(first)).to_numpy(dtype=bool)]
-    grouped = one.groupby(["explainer", "cell"])["seconds"].agg(["first", "size"])
-    each = grouped["first"] / grouped["size"]
-    return {str(name): [float(value) for value in part] for name, part in each.groupby(level="explainer")}
-
-
-def _padded(values: stats.Floats, width: int) -> stats.Floats:
-    """Images x seeds, with missing seeds where an explainer has fewer."""
-    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=np.nan)
+        return scores_of(self.frame, resamples=resamples)
 
 
 def _refuse_twice(runs: Sequence[_Run]) -> None:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from reports import html
 from reports.files import RunFolderError
-from reports.leaderboard import GATES, NOT_RUN, RANKED, Leaderboard, Score
+from reports.leaderboard import GATES, NOT_RUN, Leaderboard
+from reports.scores import RANKED, Score
 from reports.tables import to_markdown
 
 

@@ -52,16 +52,18 @@ class Section:
         counts: number of explainers per verdict, in the order of `ORDER`.
         rows: one per explainer; see `explainer_rows`.
         thesis: see `thesis_rows`.
-        figures: figures by their place on the page: `intervals`, `curves`, `pictures`, `health`.
+        figures: figures by their place on the page: `intervals`, `curves`, `pictures`, `health`, `other`.
+        table: of suites other than randomisation, in place of `rows`: see `reports.matrix.matrices`.
     """
 
     subject: str
     suite: str
     summary: list[str]
-    counts: list[tuple[str, int]]
-    rows: list[dict[str, Any]]
-    thesis: dict[str, Any]
+    counts: list[tuple[str, int]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    thesis: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, list[Shown]] = field(default_factory=dict)
+    table: dict[str, Any] | None = None
 
 
 def explainer_rows(
@@ -126,9 +128,7 @@ def summary(rows: list[dict[str, Any]], subject: str, threshold: float) -> list[
     """
     own = asked(rows)
     beside = len(rows) - len(own)
-    parts = [
-        f"{count} {_WORDS[name][0 if count == 1 else 1]}" for name, count in count_verdicts(rows) if count
-    ]
+    parts = [f"{count} {_WORDS[name][0 if count == 1 else 1]}" for name, count in count_verdicts(rows) if count]
     sentences = [
         f"{len(own)} {'explainer was' if len(own) == 1 else 'explainers were'} asked whether the map changes "
         f"when the output layer of {subject} is drawn anew: {_listed(parts)}."
@@ -139,9 +139,7 @@ def summary(rows: list[dict[str, Any]], subject: str, threshold: float) -> list[
             f"The maps of {_listed(failing)} stay much as they were although the classifier is gone, "
             "so they cannot explain its decision."
         )
-    broken = [
-        row["explainer"] for row in own if row["main"]["n"] == 0 and "failed cell" in row["main"]["reason"]
-    ]
+    broken = [row["explainer"] for row in own if row["main"]["n"] == 0 and "failed cell" in row["main"]["reason"]]
     if broken:
         sentences.append(f"There are no values of {_listed(broken)} because every attempt failed.")
     if beside:
@@ -153,6 +151,22 @@ def summary(rows: list[dict[str, Any]], subject: str, threshold: float) -> list[
         f"A verdict needs the whole 95% interval of D on one side of {threshold:g}, where 0 means blind and "
         "1 means as different as under a model drawn anew as a whole."
     )
+    return sentences
+
+
+def count_words(rows: list[dict[str, Any]], cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say per check how many explainers got which verdict; references are not counted.
+
+    Args:
+        rows: verdicts of one subject and suite.
+        cards: side table of the explainers.
+    """
+    own = [row for row in rows if cards.get(row["explainer"], {}).get("group") != "reference"] or rows
+    sentences = []
+    for check in dict.fromkeys(row["check"] for row in own):
+        counts = Counter(row["verdict"] for row in own if row["check"] == check)
+        parts = [f"{counts[name]} {_WORDS[name][0 if counts[name] == 1 else 1]}" for name in ORDER if counts[name]]
+        sentences.append(f"{check}: {_listed(parts)}.")
     return sentences
 
 
@@ -201,17 +215,12 @@ def failure_rows(store: Store) -> list[dict[str, Any]]:
 
 def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
     """One cell of the verdict table in plain values; what is not defined is None."""
-    return {
-        key: _plain(row[key])
-        for key in ("n", "expected", "estimate", "ci_low", "ci_high", "verdict", "reason")
-    }
+    return {key: _plain(row[key]) for key in ("n", "expected", "estimate", "ci_low", "ci_high", "verdict", "reason")}
 
 
 def _plain(value: Any) -> Any:
     """Turn nulls of any kind into None."""
-    return (
-        None if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
-    )
+    return None if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def _listed(parts: list[str]) -> str:
