@@ -211,8 +211,10 @@ def _validity(subject: Subject, images: Tensor, name: str) -> Validity:
     info = registry.card(name)
     if info.requires == "evidence" and subject.evidence is None:
         return Validity(name, False, "its data have no planted evidence")
-    if info.requires == "any":
+    if info.requires == "any" and "generator" not in info.params:
         return Validity(name, True, "")
+    if info.requires == "any":
+        return _drawable(subject, images, name)
     try:
         found = registry.get(name).explain(subject, images)
     except (UnsupportedOperation, ExplainerError, RuntimeError, ValueError) as error:
@@ -220,6 +222,17 @@ def _validity(subject: Subject, images: Tensor, name: str) -> Validity:
     if found.status[0] == "failed":
         residual = float(found.residual[0]) if found.residual is not None else float("nan")
         return Validity(name, False, f"its balance misses by {residual:.2%} on the first image")
+    return Validity(name, True, "")
+
+
+def _drawable(subject: Subject, images: Tensor, name: str) -> Validity:
+    """Whether there is a generator for the images; the search itself is not tried."""
+    from .contrastive.start import generator_for
+
+    try:
+        generator_for(subject, str(registry.card(name).params["generator"]), images)
+    except ExplainerError as error:
+        return Validity(name, False, str(error).splitlines()[0])
     return Validity(name, True, "")
 
 
