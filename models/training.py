@@ -26,6 +26,7 @@ class Schedule:
         seed: base of every random draw.
         mirror: mirror images with probability one half.
         smoothing: share of the target's mass that is spread over all classes.
+        bfloat16: run the network in 16 bits, faster but for small layers.
     """
 
     epochs: int = 6
@@ -37,6 +38,7 @@ class Schedule:
     seed: int = 0
     mirror: bool = True
     smoothing: float = 0.0
+    bfloat16: bool = True
 
 
 def fit(
@@ -71,7 +73,7 @@ def fit(
                 chosen = order[start : start + schedule.batch]
                 x = augmented(images[chosen].float().div_(255), schedule.shift, draw, schedule.mirror)
                 x = normalise(x).to(memory_format=torch.channels_last)
-                with torch.autocast("cpu", torch.bfloat16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
                     logits = network(x)
                 loss = F.cross_entropy(logits.float(), labels[chosen], label_smoothing=schedule.smoothing)
                 optimiser.zero_grad(set_to_none=True)

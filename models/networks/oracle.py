@@ -34,8 +34,8 @@ class Oracle(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.SiLU(),
-            nn.Conv2d(16, 32, 3, padding=1, bias=False), _Residual(32),
+            nn.Conv2d(1, 16, 3, stride=2, padding=1), _Residual(16),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False), _Residual(32),
             nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False), _Residual(64),
             nn.GroupNorm(8, 64), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         )  # fmt: skip

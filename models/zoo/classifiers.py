@@ -72,7 +72,7 @@ def oracle(
     found: Member, params: Mapping[str, str], data: ImageSet, *, epochs: int | None, log: Callable[[str], None]
 ) -> Trained:
     """Cross-entropy with smoothed labels on all training images, shifted and mirrored, with a seed of its own."""
-    schedule = Schedule(epochs=5, optimiser="adamw", rate=3e-3, decay=2e-2, seed=101, smoothing=0.05)
+    schedule = Schedule(epochs=5, optimiser="adamw", rate=4e-3, decay=2e-2, seed=101, smoothing=0.05, bfloat16=False)
     schedule = scheduled(schedule, epochs)
     network = _fitted(found, params, tensors(data), schedule, log)
     return Trained(network, _reached(network, found), asdict(schedule))
