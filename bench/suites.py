@@ -34,6 +34,15 @@ EXPECTED = {
     "random-by-model": "PASS",
 }
 
+_CLASSLESS = dict.fromkeys(("input", "edge-detector", "random-by-model"), "FAIL")
+_LOCATED = {**_CLASSLESS, "centre": "FAIL", "oracle": "PASS"}
+OPPOSITE = {
+    "class-similarity": _CLASSLESS, "class-similarity-top2": _CLASSLESS, "class-similarity-least": _CLASSLESS,
+    "grid-localisation": _LOCATED, "planted-cue": _LOCATED,
+    "exact-zero": {"input": "FAIL", "edge-detector": "FAIL", "oracle": "PASS"},
+}  # fmt: skip
+"""Check -> reference -> what its verdict must not be the opposite of; with few images it may be neither PASS nor FAIL."""
+
 
 @dataclass(frozen=True)
 class Size:

@@ -216,3 +216,18 @@ def test_pictures_hold_both_maps_and_both_places() -> None:
     assert kept["arrays"]["maps"].shape == (3, 2, 16, 16) == kept["arrays"]["masks"].shape
     assert (kept["arrays"]["maps"][kept["arrays"]["masks"] == 0] == 0).all()
     assert len(kept["meta"]["classes"]) == 3 and max(max(pair) for pair in kept["meta"]["targets"]) < CLASSES
+
+
+@pytest.mark.parametrize(
+    ("check", "explainer", "verdict", "faults"),
+    [("grid-localisation", "oracle", "FAIL", 1), ("grid-localisation", "oracle", "UNDEFINED", 0),
+     ("class-similarity", "edge-detector", "PASS", 1), ("planted-cue", "centre", "FAIL", 0),
+     ("grid-localisation", "gradient", "FAIL", 0)],
+)  # fmt: skip
+def test_a_reference_with_the_opposite_verdict_spoils_the_run(
+    check: str, explainer: str, verdict: str, faults: int
+) -> None:
+    from bench.runner import reference_faults
+
+    row = {"check": check, "explainer": explainer, "subject": "toy", "verdict": verdict, "reason": "so"}
+    assert len(reference_faults(pd.DataFrame([row]))) == faults
