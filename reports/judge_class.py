@@ -150,7 +150,10 @@ class _Table:
                     said = self.values.nothing(other, f"run the check `{check}` too")
                     return Judgement("UNDEFINED", f"there is no {check} to compare with: {said}")
             return Judgement("UNDEFINED", "no value")
-        beside = f"; {self._kept(group)}, without the certificate D {every[0].interval.estimate:z.2f}" if paired else ""
+        beside = ""
+        if paired:
+            scale = "" if _no_scale(every[0]) else f", D {every[0].interval.estimate:z.2f}"
+            beside = f"; {self._kept(group)}, without it similarity {every[0].similarity:z.3f}{scale}"
         if found is None:
             return Judgement("UNDEFINED", f"no pair of classes is certified{beside}")
         return _by_sensitivity(found[0], found[1], self.threshold, beside)

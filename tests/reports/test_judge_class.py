@@ -87,7 +87,7 @@ def test_only_certified_pairs_are_judged_and_both_results_are_told():
     same = np.where(flags == 1, 0.3, 1.0)
     row = judged(similar("e", same, certified=flags), check="class-similarity")
     assert row["estimate"] == pytest.approx(0.7 / 0.9) and row["n"] == row["expected"] == 30
-    assert "the certificate keeps 30 of 40 (75%), without the certificate D 0.58" in row["reason"]
+    assert "the certificate keeps 30 of 40 (75%), without it similarity 0.475, D 0.58" in row["reason"]
 
 
 def test_the_gate_opens_above_all_three():
