@@ -180,7 +180,13 @@ def class_intervals(
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(-0.7, len(names) - 0.3)
         axis.set_xlabel("sensitivity D to the class: 0 = blind, 1 = as different as a full re-draw")
-        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+        words = rows[rows["check"] == checks[0]].set_index("explainer")["verdict"].to_dict()
+        beside = axis.get_yaxis_transform()
+        for place, name in enumerate(names):
+            word = str(words.get(name, ""))
+            colour = plots.VERDICT_COLOURS.get(word, "#767676")
+            axis.text(1.01, place, word, color=colour, fontsize=8, va="center", transform=beside)
+        axis.legend(fontsize=7, loc="lower right")
         return figure
 
 

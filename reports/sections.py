@@ -146,7 +146,9 @@ def _curves(table: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], label: 
 
 def _pictures(pictures: list[Picture], subject: str, order: list[str], gallery: Gallery) -> list[Shown]:
     """Draw the picture grids of one subject, one per image and mode."""
-    own = [picture for picture in pictures if picture.meta.get("subject") == subject]
+    # Other suites keep pictures too, of other things than stages.
+    about = {"subject": subject, "check": "cascading"}
+    own = [picture for picture in pictures if all(picture.meta.get(name) == value for name, value in about.items())]
     rank = {name: place for place, name in enumerate(order)}
     own.sort(key=lambda picture: (rank.get(picture.meta["explainer"], len(rank)), picture.key))
     images = sorted({image for picture in own for image in picture.meta["images"]})
