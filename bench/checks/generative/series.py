@@ -1,0 +1,36 @@
+"""Does a series of counterfactuals do what was asked? Requested against achieved probability, image by image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.checks.ranks import centred_ranks, unit
+
+
+def agreement(requested: Tensor, achieved: Tensor) -> Tensor:
+    """Spearman correlation of requested and achieved probability per image, (n,) in [-1, 1]; NaN where nothing moves.
+
+    Args:
+        requested, achieved: (n, T), T >= 2.
+
+    Source: Singla et al. 2020, section 4.2, as a rank correlation per image; says nothing about the size of the moves.
+
+    Example:
+        >>> agreement(torch.tensor([[0.1, 0.5, 0.9]]), torch.tensor([[0.2, 0.3, 0.4]])).tolist()
+        [1.0]
+    """
+    one, moves = unit(centred_ranks(requested.double()))
+    other, answers = unit(centred_ranks(achieved.double()))
+    found = (one * other).sum(1)
+    return torch.where(moves & answers, found, torch.full_like(found, float("nan")))
+
+
+def error(requested: Tensor, achieved: Tensor) -> Tensor:
+    """Mean absolute difference of requested and achieved probability per image, (n,) in [0, 1]; an answer of 0.5 gives 0.25."""
+    return (requested - achieved).abs().double().mean(1)
+
+
+def span(achieved: Tensor) -> Tensor:
+    """Largest minus smallest achieved probability per image, (n,) in [0, 1]; higher means that the series moves."""
+    return (achieved.amax(1) - achieved.amin(1)).double()
