@@ -54,6 +54,7 @@ class Config:
         batch_size: images per pass, >= 1; None = chosen per explainer. Never part of a result's identity.
         memory: what explanations may use, all workers of a device together, such as `2GB`; None = half of what is free.
             Never part of a result's identity.
+        keep_maps: keep the compared maps of cells computed now, at most so much of them, such as `200MB`; None = none.
         jobs: worker processes, >= 1; None = one per core, or one per GPU.
         slots: worker processes per GPU, >= 1, where `jobs` does not say how many there are.
         timeout: seconds that an explainer may take for one cell, > 0; None = no limit.
@@ -80,6 +81,7 @@ class Config:
     precision: str = "float32"
     batch_size: int | None = None
     memory: str | None = None
+    keep_maps: str | None = None
     jobs: int | None = None
     slots: int = 1
     timeout: float | None = None
@@ -249,6 +251,8 @@ def _check_names(config: Config) -> None:
     check_device(config.device)
     if config.memory is not None:
         memory.size(config.memory)
+    if config.keep_maps is not None:
+        memory.size(config.keep_maps, "--keep-maps")
     if config.part is not None:
         match = re.fullmatch(r"(\d+)/(\d+)", config.part)
         if not match or not 1 <= int(match[1]) <= int(match[2]):

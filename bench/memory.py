@@ -28,11 +28,12 @@ UNITS = {
 }  # fmt: skip
 
 
-def size(text: str) -> int:
-    """The bytes that `--memory` names.
+def size(text: str, option: str = "--memory") -> int:
+    """The bytes that an option such as `--memory` names.
 
     Args:
         text: a number and KB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).
+        option: its name for the message.
 
     Raises:
         UsageError: the text is no size, or none above zero.
@@ -45,7 +46,7 @@ def size(text: str) -> int:
     unit = UNITS.get(match[2].upper()) if match else None
     found = int(float(match[1]) * unit) if match and unit else 0
     if found < 1:
-        raise UsageError(f"--memory {text!r}: write a size such as 500MB, 2GB or 1.5GiB")
+        raise UsageError(f"{option} {text!r}: write a size such as 500MB, 2GB or 1.5GiB")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from reports.files import sha256
 from reports.store import Store
 
-SENT = ("records", "failures", "pictures", "provenance")
+SENT = ("records", "failures", "pictures", "maps", "provenance")
 
 _known: dict[str, tuple[str, Store]] = {}
 

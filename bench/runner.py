@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from reports import maps
 from reports.store import Store
 
 from . import facts as gathering
@@ -222,8 +223,19 @@ def context(prepared: Prepared, pool: pools.Pool, store: Store, token: str = "")
         plugins=tuple(str(Path(name).resolve()) if name.endswith(".py") else name for name in config.plugin),
         own_process=pool.own_processes, fail_fast=config.fail_fast, memory=allowed,
         run=token, timeout=config.timeout, home=parcels.home(store.path) if pool.clustered else "",
-        settings={"config": store.config, "protocol": store.protocol} if pool.clustered else {},
+        settings={"config": store.config, "protocol": store.protocol} if pool.clustered else {}, keep=_kept(prepared),
     )  # fmt: skip
+
+
+def _kept(prepared: Prepared) -> int:
+    """Of how many images of each block maps are kept, so that `--keep-maps` bounds them all together."""
+    limit = prepared.config.keep_maps
+    if limit is None:
+        return 0
+    tasks = [task for task in prepared.plan.tasks if task.cell.check in maps.CHECKS]
+    pixels = max((subject.pixels for subject in prepared.plan.subjects), default=0)
+    block = max((task.stop - task.start for task in tasks), default=0)
+    return maps.images_within(memory.size(limit, "--keep-maps"), len(tasks), (max(pixels, 1),), block)
 
 
 def reference_faults(verdicts: pd.DataFrame) -> list[str]:

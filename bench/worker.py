@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from models.naming import UsageError
+from reports import maps as kept
 from reports.files import RunFolderError
 from reports.store import Store
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from models.base import Subject
 
 PICTURES = 4
+KEPT = ("randomization", "calibration")
+CALIBRATION = ("ceiling", "floor")
 LABELS = ("suite", "check", "subject", "explainer", "seed")
 
 
@@ -61,6 +64,7 @@ class Context:
         timeout: seconds for one cell, None for no limit.
         home: what tells the run folder from another one at the same path on another machine; empty = it is here.
         settings: configuration and protocol of the folder, for workers that cannot reach it.
+        keep: of how many images of each block the compared maps are kept, for scoring them again.
     """
 
     store: str
@@ -79,6 +83,7 @@ class Context:
     timeout: float | None = None
     home: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    keep: int = 0
 
     def to_json(self) -> str:
         """The context as text."""
@@ -167,6 +172,7 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
                 cell = missing.pop((result.check, result.explainer), None)
                 if cell is not None:
                     _keep(store, cell, result, status)
+                    _keep_maps(store, cell, result, context, shard)
                 if context.fail_fast and status.failed:
                     return
         if subject.checksum() != before:
@@ -193,8 +199,9 @@ def _results(
     """The results of a shard; when memory runs out, what is left is tried again with half as many images at once."""
     family = shard.family if "." in shard.family else f"bench.checks.{shard.family}"
     run_block = import_module(family).run_block
-    # Pictures come from the first block and the first seed.
-    pictures = PICTURES if shard.start == 0 and shard.seed == 0 else 0
+    pictures = PICTURES if _pictured(shard) else 0
+    if shard.family in KEPT:
+        pictures = max(pictures, min(context.keep, len(shard.indices)))
     protocol = protocols.get(context.protocol).with_(**context.choices)
     batch_size = context.batch_size
     while True:
@@ -237,11 +244,32 @@ def _keep(store: Store, cell: dict[str, Any], result: CellResult, status: Status
         return
     same = {**{name: cell[name] for name in LABELS}, "seconds": result.seconds, "cell": cell["key"]}
     store.write_records(cell["key"], [{**row, **same} for row in result.rows])
-    if result.pictures is not None:
-        arrays, meta = result.pictures["arrays"], result.pictures["meta"]
-        labels = {name: cell[name] for name in LABELS[1:]}
-        store.write_picture(cell["key"], arrays, {**meta, **labels})
     status.done += 1
+
+
+def _pictured(shard: Shard) -> bool:
+    """Whether the pictures of the page come from here: from the first block and the first seed."""
+    return shard.start == 0 and shard.seed == 0
+
+
+def _keep_maps(store: Store, cell: dict[str, Any], result: CellResult, context: Context, shard: Shard) -> None:
+    """Store the maps that a result brings: a few for the page, and those that are to be scored again."""
+    if result.error is not None or result.pictures is None:
+        return
+    arrays, meta = result.pictures["arrays"], result.pictures["meta"]
+    labels = {name: cell[name] for name in LABELS[1:]}
+    if _pictured(shard) and cell["check"] not in CALIBRATION:
+        first = {name: array[:PICTURES] for name, array in arrays.items()}
+        store.write_picture(cell["key"], first, {**meta, **labels, **_head(meta, PICTURES)})
+    if context.keep and cell["check"] in kept.CHECKS:
+        pair = arrays["maps"][: context.keep, :2]
+        if pair.shape[1] == 2:
+            kept.write_maps(store.path, cell["key"], pair, {**meta, **labels, **_head(meta, context.keep)})
+
+
+def _head(meta: dict[str, Any], count: int) -> dict[str, Any]:
+    """What a description says of the first images."""
+    return {name: meta[name][:count] for name in ("images", "targets", "classes") if name in meta}
 
 
 def _fail(store: Store, cell: dict[str, Any], record: dict[str, Any], status: Status) -> None:

@@ -26,10 +26,11 @@ _ADOPTED = {
     "records": (KEY, "parquet"),
     "failures": (KEY, "json"),
     "pictures": (KEY, "npz"),
+    "maps": (KEY, "npz"),
     "provenance": (_NAME, "json"),
 }
 _OWN = {"config.json", "protocol.json", "measures.json", "explainers.json", "plan.json", "report"}
-_OWN |= {"provenance", "records", "packs", "failures", "pictures", "claims"}
+_OWN |= {"provenance", "records", "packs", "failures", "pictures", "maps", "claims"}
 
 
 class Store:

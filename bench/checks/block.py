@@ -16,7 +16,7 @@ from models.base import Subject
 
 from .health import Health, examine
 from .passes import Guard, Maps, Request, Violation, described, explain, is_signed
-from .records import Scores, head
+from .records import Film, Scores, head
 from .similarity import Reference
 
 if TYPE_CHECKING:
@@ -118,6 +118,17 @@ class Block:
         return described(
             Violation(f"the model {self.subject.name!r} is not as it was before the block; an explainer changed it")
         )
+
+    def film(self, name: str, check: str, seed: int) -> Film:
+        """An empty film for the maps of one explainer, of as many images as are kept."""
+        count, subject = self.pictures, self.subject
+        targets = self.request.targets[:count].tolist()
+        meta = {
+            "subject": subject.name, "explainer": name, "check": check, "seed": seed,
+            "signed": is_signed(self.by_name[name], self.protocol), "images": self.ids[:count], "targets": targets,
+            "classes": [subject.class_names[target] for target in targets], "layers": [],
+        }  # fmt: skip
+        return Film(self.images[:count].float().cpu().numpy(), meta)
 
     def at_trained(self, names: Iterable[str]) -> dict[str, Found]:
         """Stage 0: the trained model against itself, with the same random numbers."""

@@ -15,7 +15,7 @@ from models.seeds import derive
 
 from .base import CellResult
 from .block import Block, Found
-from .records import TRAINED, Common, Place, Work, score_rows
+from .records import TRAINED, Common, Place, Work, head, score_rows
 
 if TYPE_CHECKING:
     from explainers import Explainer
@@ -44,7 +44,7 @@ def run_block(
         wanted: pairs (check, explainer); checks `ceiling` and `floor`.
         base: base seed of the run.
         batch_size: images per pass, None for everything at once.
-        pictures: without effect; these cells bring none.
+        pictures: of how many images, the first ones, the cells bring both maps along.
 
     Yields:
         One result per wanted pair. `ceiling`: the trained model explained again with fresh random numbers (stage 0); a
@@ -53,7 +53,7 @@ def run_block(
     """
     names = {name for check, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
-    block = Block(subject, members, indices, protocol, derive(base, "explain", 0), batch_size)
+    block = Block(subject, members, indices, protocol, derive(base, "explain", 0), batch_size, pictures)
     for check, run in (("ceiling", _ceiling), ("floor", _floor)):
         chosen = [explainer.name for explainer in members if (check, explainer.name) in set(wanted)]
         if not chosen:
@@ -68,6 +68,10 @@ def run_block(
             else:
                 work.rows = score_rows(work.common, place, found, block.ids, share=False)
                 work.seconds += (found.seconds or 0.0) * len(block.ids)
+                if pictures:
+                    work.film = block.film(name, check, seed)
+                    work.film.add(None, head(block.trained[name].maps, pictures))
+                    work.film.add(place.layer, found.maps)
             work.error = work.error or changed
             yield work.result()
 

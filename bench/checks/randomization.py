@@ -20,15 +20,12 @@ from models.stages import Stage
 from .base import MODEL, CellResult
 from .block import Block, Found
 from .health import Health
-from .passes import is_signed
-from .records import TRAINED, Common, Film, Place, Work, health_rows, score_rows
+from .records import TRAINED, Common, Place, Work, health_rows, score_rows
 
 if TYPE_CHECKING:
     from explainers import Explainer
 
-__all__ = ["PICTURES", "run_block"]
-
-PICTURES = 4
+__all__ = ["run_block"]
 
 
 def run_block(
@@ -55,7 +52,7 @@ def run_block(
             `health-independent` for the explainer `(model)`.
         base: base seed of the run.
         batch_size: images per pass, None for everything at once.
-        pictures: of how many images (at most 4) the cells of `cascading` bring maps along.
+        pictures: of how many images, the first ones, the cells of `cascading` bring maps along.
 
     Yields:
         One result per wanted pair. An explainer that raises gives a result with its error; the others go on. The first
@@ -71,7 +68,7 @@ def run_block(
             protocol,
             derive(base, "explain", seed),
             batch_size,
-            min(pictures, PICTURES),
+            pictures,
         ),
         set(wanted),
         base,
@@ -90,18 +87,7 @@ class _Walk:
             self.cells[check, name] = work = Work(Common(check, block.subject.name, name, seed))
             work.seconds = block.seconds.get(name, 0.0)
             if block.pictures and check == "cascading" and name in block.trained:
-                work.film = self._film(name)
-
-    def _film(self, name: str) -> Film:
-        block, count = self.block, self.block.pictures
-        subject = block.subject
-        targets = block.request.targets[:count].tolist()
-        meta = {
-            "subject": subject.name, "explainer": name, "check": "cascading", "seed": self.seed,
-            "signed": is_signed(block.by_name[name], block.protocol), "images": block.ids[:count], "targets": targets,
-            "classes": [subject.class_names[target] for target in targets], "layers": [],
-        }  # fmt: skip
-        return Film(block.images[:count].float().cpu().numpy(), meta)
+                work.film = block.film(name, check, self.seed)
 
     def _open(self, check: str) -> list[str]:
         """Explainers with unfinished work in a check."""

@@ -51,6 +51,8 @@ OPTIONS = (
     Option("batch_size", int, "Images per pass; results do not depend on it. Default: chosen per explainer.", "N"),
     Option("memory", str, "What explanations may use, all workers of a device together; results do not depend on it. Default: "
            "half of what is free.", "SIZE"),
+    Option("keep_maps", str, "Keep the maps that verdicts on randomisation rest on, at most so much of them, such as 200MB: "
+           "bench report then says how often other choices give the same verdict. Default: keep none.", "SIZE"),
     Option("jobs", int, "Worker processes; results do not depend on it. Default: one per core, or one per GPU.", "N"),
     Option("slots", int, "Worker processes per GPU. Default: 1.", "N"),
     Option("timeout", float, "Seconds that an explainer may take for one cell; then the cell is a recorded failure. Default: no "
