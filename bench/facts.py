@@ -112,11 +112,13 @@ def subject_facts(values: dict[str, Any]) -> plan.SubjectFacts:
 
 
 def measures() -> dict[str, dict[str, Any]]:
-    """The side table of the measures for the run folder: name -> checks, unit, direction, range, null, description."""
+    """The side table of the measures for the run folder: name -> checks and their versions, unit, direction, range, ..."""
     table: dict[str, dict[str, Any]] = {}
     for info in CHECKS.values():
         for measure in info.measures:
-            table.setdefault(measure.name, {"check": [], **measure.record()})["check"].append(info.name)
+            entry = table.setdefault(measure.name, {"check": [], "versions": {}, **measure.record()})
+            entry["check"].append(info.name)
+            entry["versions"][info.name] = info.version
     return table
 
 

@@ -91,9 +91,7 @@ def _usable(part: pd.DataFrame) -> list[str]:
     if rest:
         why = {name: ", ".join(sorted(words[name] - {"PASS"})) for name in rest}
         sentences.append("Not decided: " + _listed([f"{name} ({why[name]})" for name in rest]) + ".")
-    sentences.append(
-        "Passing says that a map depends on what was changed; it does not say that the map is right."
-    )
+    sentences.append("Passing says that a map depends on what was changed; it does not say that the map is right.")
     return sentences
 
 
@@ -107,7 +105,7 @@ def _sure(part: pd.DataFrame) -> list[str]:
     sentences = [f"Each verdict needs the whole of a 95% interval on one side of its limit; it rests on {rests}."]
     sharp = gates[(gates["verdict"] == "PASS") & gates["ci_low"].notna()]
     if len(sharp):
-        row = sharp.loc[sharp["ci_low"].idxmin()]
+        row = sharp.sort_values("ci_low", kind="stable").iloc[0]
         sentences.append(
             f"Of those that pass, {row['explainer']} is the closest to its limit: {row['estimate']:.2f} "
             f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}] under {row['check']}."

@@ -148,15 +148,16 @@ def _disagreements(first: Store, second: Store, keys: Sequence[str]) -> list[dic
     """Compare the records of cells that two runs computed."""
     if not keys:
         return []
-    sides = []
-    for store in (first, second):
-        table = store.records(set(keys))
-        # Rows of one cell stand in one order, wherever they were computed; their place tells them apart.
-        sides.append(table.assign(place=table.groupby("cell").cumcount()).set_index(["cell", "place"]).sort_index())
-    old, new = sides
+    # Rows of one cell stand in one order, wherever they were computed.
+    old, new = (
+        {str(key): part for key, part in store.records(set(keys)).groupby("cell", sort=False)}
+        for store in (first, second)
+    )
     rows = []
     for key in keys:
-        before, after = old.loc[key], new.loc[key]
+        if key not in old or key not in new:
+            continue
+        before, after = old[key], new[key]
         found = _differences(before, after)
         if found:
             about: Mapping[str, Any] = {str(name): value for name, value in before.iloc[0].items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import plots
@@ -14,6 +15,7 @@ from reports.verdict import MEANINGS
 
 _INK = "#767676"
 _ACCENT = "#0173b2"
+_AROUND = [(dx, dy) for dy in (-5, 5, -15, 15, -26, 26, 38, -38) for dx in (7, -7)]
 
 
 def critical_difference(names: Sequence[str], found: Friedman, *, theme: plots.Theme = "light") -> Figure:
@@ -103,10 +105,36 @@ def cost_and_faithfulness(
             axis.plot([x, x], [found.low, found.high], color=colour, linewidth=1.2, alpha=0.6)
             marker = markers.get(verdict, ".")
             axis.plot([x], [found.estimate], marker=marker, linestyle="", color=colour, markersize=6, label=label)
-            axis.annotate(name, (x, found.estimate), xytext=(6, 3), textcoords="offset points", fontsize=6.5)
         axis.set_xscale("log")
         axis.set_xlabel("seconds per explanation")
         axis.set_ylabel("area between LeRF and MoRF, mean of the replacements")
+        figure.draw_without_rendering()
+        _label(axis, {name: (seconds[name], values[name].estimate) for name in names})
         if names:
             axis.legend(fontsize=7, title="randomisation", title_fontsize=7)
         return figure
+
+
+def _label(axis: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside points, each at the first place around its point that is still free."""
+    taken: list[tuple[float, float, float, float]] = []
+    pixels = {name: axis.transData.transform(point) for name, point in points.items()}
+    marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels.values()]
+    for name, (x, y) in sorted(pixels.items(), key=lambda item: -item[1][1]):
+        width, height = 5.4 * len(name), 11.0
+        best, fewest = (7.0, 3.0), len(points) + 1
+        for dx, dy in _AROUND:
+            left = x + dx if dx > 0 else x + dx - width
+            box = (left, y + dy, left + width, y + dy + height)
+            hits = sum(_overlap(box, other) for other in (*taken, *marks))
+            if hits < fewest:
+                best, fewest, chosen = (dx, dy), hits, box
+        taken.append(chosen)
+        scale = 72 / axis.figure.dpi
+        where = {"xytext": (best[0] * scale, best[1] * scale), "ha": "left" if best[0] > 0 else "right", "va": "bottom"}
+        axis.annotate(name, points[name], textcoords="offset points", fontsize=6.5, **where)
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes (left, bottom, right, top) share a point."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

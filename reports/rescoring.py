@@ -150,7 +150,7 @@ def _prepared(maps: Floats, choice: Choice) -> Floats:
 def _kinds(maps: Floats) -> npt.NDArray[np.int64]:
     """Fine, constant, zero or not finite."""
     flat = maps.reshape(len(maps), -1)
-    finite = np.isfinite(flat).all(axis=1)
+    finite = np.asarray(np.isfinite(flat).all(axis=1))
     safe = np.where(finite[:, None], flat, 0.0)
     low, high = safe.min(axis=1, initial=np.inf), safe.max(axis=1, initial=-np.inf)
     largest = np.maximum(high, -low)
