@@ -105,18 +105,27 @@ def fit(
     found = recipe(explainer.info.name)
     found.prepare(subject)
     params = dict(explainer.resolved.params)
-    own = images is None
+    params["data"] = OWN
+    if images is None:
+        shipped = _shipped(identity_of(found, subject, params, ""))
+        if shipped is not None:
+            return registry.get(_named(explainer, params)), shipped[1]
     pixels = training_images(subject) if images is None else _pixels(images)
-    params["data"] = OWN if own else f"sha-{_digest_of(pixels)[:16]}"
+    if images is not None:
+        params["data"] = f"sha-{_digest_of(pixels)[:16]}"
     params["cache"] = str(folder) if folder else params["cache"]
     identity = identity_of(found, subject, params, _digest_of(pixels))
-    kept = (_shipped(identity) if own else None) or read(path_of(identity, params["cache"]))
+    path = path_of(identity, params["cache"])
+    kept = read(path)
     if kept is None:
         state, report = found.fit(subject, pixels, identity["options"], log)
-        write(path_of(identity, params["cache"]), state, identity, report)
+        write(path, state, identity, report)
         kept = state, report
-    spec = Spec(explainer.resolved.name, tuple(sorted(params.items())), None)
-    return registry.get(spec), kept[1]
+    return registry.get(_named(explainer, params)), kept[1]
+
+
+def _named(explainer: Explainer, params: Mapping[str, Any]) -> Spec:
+    return Spec(explainer.resolved.name, tuple(sorted(params.items())))
 
 
 def load(name: str, subject: Subject, params: Mapping[str, Any]) -> State:

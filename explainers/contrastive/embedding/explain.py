@@ -13,6 +13,7 @@ from models.base import Subject
 from models.naming import UsageError, near
 from models.seeds import generator
 
+from ... import registry
 from ...base import Partial
 from ...controls import image_key
 from ..fits import Recipe, State, load
@@ -34,11 +35,7 @@ def ae_vae(
     samples: int = 100,
     threshold: float = 0.0,
     layer: str = "features",
-    steps: int = 1500,
-    vae_steps: int = 3000,
-    fit_seed: int = 0,
-    data: str = "own",
-    cache: str = "default",
+    **options: Any,
 ) -> Partial:
     """Spread or shift of the images decoded from embeddings redrawn around that of the image, (N, C, H, W).
 
@@ -49,8 +46,8 @@ def ae_vae(
         samples: decoded images, >= 2.
         threshold: values below this share of the largest of an image are set to 0; the paper uses 0.5 for display.
         layer: `features` or `output` of the network as the embedding.
-        steps, vae_steps, fit_seed: of the fit, see `fitting.Options`.
-        data, cache: which training images (`own`: the subject's) and which folder (`default`: the cache) the fit is from.
+        options: of the fit, with the defaults of the card. steps, vae_steps, fit_seed: see `fitting.Options`; data, cache:
+            which training images (`own`: the subject's) and which folder (`default`: the cache) the fit is from.
 
     Returns:
         The map; reconstruction = the image decoded from the centre g(h); extra: `posterior_spread` (N,) the mean
@@ -60,10 +57,16 @@ def ae_vae(
         UsageError: nothing was fitted to this network.
 
     Source: Utkin et al. 2021, section IV, step 3.
+
+    Example:
+        >>> import explainers, models
+        >>> subject = models.load("fmnist-lenet")
+        >>> images, _ = subject.sample(2, seed=0)
+        >>> explainers.get("ae-vae[samples=20]").explain(subject, images).map().shape
+        torch.Size([2, 32, 32])
     """
     check(NAME, map, samples, threshold)
-    given = {"layer": layer, "steps": steps, "vae_steps": vae_steps, "fit_seed": fit_seed, "data": data, "cache": cache}
-    params = {**given, "map": map, "samples": samples, "threshold": threshold}
+    params = {**registry.card(NAME).params, **options, "layer": layer}
     pair = fitted(subject, NAME, params).to(images.device)
     embeddings = embedder(subject, layer)(images)
     maps, centres, largest = [], [], []

@@ -14,6 +14,7 @@ from models.embeddings import Embedding
 from models.naming import UsageError, near
 from models.seeds import generator
 
+from ... import registry
 from ...base import Partial
 from ...controls import image_key
 from .explain import RECIPE, above, check, fitted, heat, noise
@@ -25,10 +26,6 @@ __all__ = ["RECIPE", "PairExplanation", "explain_pairs", "siamese_ae_vae"]
 NAME = "siamese-ae-vae"
 PAIRS = ("similar", "dissimilar")
 REFERENCES = 1000
-DEFAULTS: Mapping[str, Any] = {
-    "map": "signed-recon", "samples": 5000, "keep": 15, "threshold": 0.0, "layer": "output", "steps": 1500,
-    "vae_steps": 3000, "fit_seed": 0, "data": "own", "cache": "default",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +71,21 @@ def explain_pairs(
         UsageError: a setting that does not exist, pairs of different sizes, nothing fitted to this network.
 
     Source: Utkin et al. 2021, section V.
+
+    Example:
+        >>> import models
+        >>> subject = models.load("fmnist-lenet")
+        >>> images, _ = subject.sample(4, seed=0)
+        >>> found = explain_pairs(subject, images[:2], images[2:], layer="features", samples=200)
+        >>> found.first.shape, found.second_images.shape
+        (torch.Size([2, 1, 32, 32]), torch.Size([2, 15, 1, 32, 32]))
     """
     subject = subject_of(network) if isinstance(network, Embedding) else network
-    unknown = [key for key in settings if key not in DEFAULTS]
+    known = registry.card(NAME).params
+    unknown = [key for key in settings if key not in known]
     if unknown:
-        raise UsageError(
-            f"{NAME} has no setting {unknown[0]!r}; it has {', '.join(DEFAULTS)}{near(unknown[0], DEFAULTS)}"
-        )
-    chosen = {**DEFAULTS, **settings, "pair": pair}
+        raise UsageError(f"{NAME} has no setting {unknown[0]!r}; it has {', '.join(known)}{near(unknown[0], known)}")
+    chosen = {**known, **settings, "pair": pair}
     if first.shape != second.shape:
         raise UsageError(f"pairs are {tuple(first.shape)} and {tuple(second.shape)}; both must agree")
     _checked(chosen)
@@ -110,11 +114,7 @@ def siamese_ae_vae(
     keep: int = 15,
     threshold: float = 0.0,
     layer: str = "output",
-    steps: int = 1500,
-    vae_steps: int = 3000,
-    fit_seed: int = 0,
-    data: str = "own",
-    cache: str = "default",
+    **options: Any,
 ) -> Partial:
     """Each image against a partner from the reference images, (N, C, H, W).
 
@@ -123,7 +123,7 @@ def siamese_ae_vae(
             `dissimilar`, it is drawn from the farther half and the farthest are kept.
         map: `signed-recon` (the mean of the kept images minus the one at the centre), `signed-input`, `mad`.
         samples: candidates drawn around g(h); keep: how many of them are kept.
-        threshold, layer, steps, vae_steps, fit_seed, data, cache: as for `ae-vae`.
+        threshold, layer, options: as for `ae-vae`.
 
     Returns:
         The map of the image; reconstruction = the image decoded from g(h); extra: `partner` (N, C, H, W), its map
@@ -131,10 +131,7 @@ def siamese_ae_vae(
 
     Source: Utkin et al. 2021, section V. The paper's N_c = 5000 and M = 15 are read as candidates and kept ones.
     """
-    settings = {
-        "map": map, "samples": samples, "keep": keep, "threshold": threshold, "layer": layer, "steps": steps,
-        "vae_steps": vae_steps, "fit_seed": fit_seed, "data": data, "cache": cache,
-    }  # fmt: skip
+    settings = {"map": map, "samples": samples, "keep": keep, "threshold": threshold, "layer": layer, **options}
     _checked({**settings, "pair": pair})
     partners = partners_of(subject, images, layer, pair, seed)
     found = explain_pairs(subject, images, partners, pair=pair, seed=seed, **settings)

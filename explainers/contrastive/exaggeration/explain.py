@@ -12,6 +12,7 @@ from torch import Tensor
 from models.base import Subject
 from models.naming import UsageError, near
 
+from ... import registry
 from ...base import Partial
 from ...passes import network, rows_for
 from ...trajectory import Trajectory
@@ -32,25 +33,17 @@ def progressive_exaggeration(
     *,
     seed: int,
     map: str = "extremes",
-    profile: str = "default",
-    bins: int = 10,
-    steps: int = 1250,
-    kl: float = 10.0,
-    reconstruction: float = 50.0,
-    adversarial: float = 1.0,
-    width: int = 16,
-    fit_seed: int = 0,
-    data: str = "own",
-    cache: str = "default",
+    **options: Any,
 ) -> Partial:
     """What would have to change for a binary classifier to move from the explained class to the other, (N, C, H, W).
 
     Args:
         map: `extremes`, the image at the far end of the series minus that at the near end, whose absolute value is the
             paper's |x_1 - x_0|; or `input`, the counterfactual minus the image, which holds the generator's blur too.
-        profile: `default`, or `paper` for the paper's weights 1, 100, 1 of kl, reconstruction, adversarial.
-        bins, steps, kl, reconstruction, adversarial, width, fit_seed: of the fit, see `fitting.Options`.
-        data, cache: which training images (`own`: the subject's) and which folder (`default`: the cache) the fit is from.
+        options: of the fit, with the defaults of the card. profile: `default`, or `paper` for the paper's weights 1, 100,
+            1 of kl, reconstruction, adversarial; bins, steps, kl, reconstruction, adversarial, width, fit_seed: see
+            `fitting.Options`; data, cache: which training images (`own`: the subject's) and which folder (`default`: the
+            cache) the fit is from.
 
     Returns:
         Signed map, + where intensity is added on the way to the other class; counterfactual = the far end; trajectory =
@@ -62,13 +55,18 @@ def progressive_exaggeration(
         UsageError: the classifier does not have two classes, or nothing was fitted to it.
 
     Source: Singla et al. 2020, sections 2 and 4.3.
+
+    Example:
+        >>> import explainers, models
+        >>> subject = models.load("fmnist-tshirt-shirt")
+        >>> images, _ = subject.sample(2, seed=0)
+        >>> found = explainers.get("progressive-exaggeration").explain(subject, images)
+        >>> found.trajectory.images.shape, found.counterfactual.shape
+        (torch.Size([2, 10, 1, 32, 32]), torch.Size([2, 1, 32, 32]))
     """
     if map not in MAPS:
         raise UsageError(f"{NAME}: map is {map!r}; allowed are {', '.join(MAPS)}{near(map, MAPS)}")
-    given = {
-        "profile": profile, "bins": bins, "steps": steps, "kl": kl, "reconstruction": reconstruction, "width": width,
-        "adversarial": adversarial, "fit_seed": fit_seed, "data": data, "cache": cache, "map": map,
-    }  # fmt: skip
+    given = {**registry.card(NAME).params, **options, "map": map}
     fitted = subject.kept(f"{NAME} {sorted(given.items())}", lambda: built(load(NAME, subject, given)))
     fitted = fitted.to(images.device)
     odds = log_odds_of(subject)
