@@ -55,16 +55,16 @@ def ae(
     found: Member, params: Mapping[str, str], data: ImageSet, *, epochs: int | None, log: Callable[[str], None]
 ) -> Trained:
     """Binary cross-entropy of pixels on all training images; codes are standardised afterwards."""
-    return _trained(found, params, data, Settings(epochs=3, kl=0.0), epochs, log)
+    return _trained(found, params, data, Settings(epochs=2, kl=0.0), epochs, log)
 
 
 def biased(
     found: Member, params: Mapping[str, str], data: ImageSet, *, epochs: int | None, log: Callable[[str], None]
 ) -> Trained:
-    """Two more passes from the weights on plain images, over images with a gray square on every bag."""
+    """Two more passes (AE: one) from the weights on plain images, over images with a gray square on every bag."""
     start = found.name.removesuffix("-biased")
-    kl = 0.0 if start.endswith("-ae") else 0.5
-    settings = Settings(epochs=2, kl=kl, rate=1e-3)
+    plain = start.endswith("-ae")
+    settings = Settings(epochs=1 if plain else 2, kl=0.0 if plain else 0.5, rate=1e-3)
     return _trained(found, params, with_square(data), settings, epochs, log, start)
 
 

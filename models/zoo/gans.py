@@ -36,7 +36,7 @@ class Settings:
     """
 
     loss: str = "nonsaturating"
-    steps: int = 2400
+    steps: int = 1800
     critic: int = 1
     rate: float = 4e-4
     batch: int = 64
@@ -66,7 +66,7 @@ def biased(
     found: Member, params: Mapping[str, str], data: ImageSet, *, epochs: int | None, log: Callable[[str], None]
 ) -> Trained:
     """More steps from the weights on plain images, over images with a gray square on every bag; a fresh critic."""
-    settings = Settings(steps=1000, rate=2e-4)
+    settings = Settings(steps=600, rate=3e-4)
     return _trained(found, params, with_square(data), settings, epochs, log, found.name.removesuffix("-biased"))
 
 

@@ -14,7 +14,7 @@ from .catalogue import Member
 from .classifiers import normaliser, tensors
 from .recipes import Trained
 
-MARGIN, EPOCHS, BATCH, RATE, SEED = 4.0, 3, 128, 2e-3, 0
+MARGIN, EPOCHS, BATCH, RATE, SEED = 4.0, 2, 128, 2e-3, 0
 
 
 def contrastive(first: Tensor, second: Tensor, alike: Tensor, margin: float) -> Tensor:
