@@ -275,11 +275,13 @@ def _remarks(gates: dict[str, dict[str, str]], scores: list[Score], eligible: li
 
 
 def _agreement(scores: list[Score], names: list[str]) -> pd.DataFrame:
-    """Kendall's tau between every two scores, over the explainers that both have."""
+    """Kendall's tau between every two scores, over the explainers that both have, three at least."""
     rows = []
     for first, second in combinations(scores, 2):
         one, other = first.of(names), second.of(names)
         both = int((np.isfinite(one[0]) & np.isfinite(other[0])).sum())
+        if both < 3:
+            continue
         found = ranks.agreement(one, other)
         numbers = {"tau": found.estimate, "ci_low": found.low, "ci_high": found.high, "explainers": both}
         rows.append({"first": first.label, "second": second.label, **numbers})

@@ -42,7 +42,7 @@ def to_text(board: Leaderboard) -> str:
     parts = [to_markdown(table), _reading(board), *(f"{note}\n" for note in board.notes)]
     if len(board.agreement):
         parts.append("Agreement of the orders (Kendall's tau, 95% interval):\n")
-        parts.append(to_markdown(_agreement_lines(board.agreement), digits=2))
+        parts.append(to_markdown(_agreement_lines(board.agreement)))
     return "\n".join(parts)
 
 
@@ -154,10 +154,15 @@ def _score_columns(board: Leaderboard) -> dict[str, list[float | None]]:
 
 
 def _agreement_lines(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of agreements for readers."""
-    shown = table.assign(interval=[f"[{low:.2f}, {high:.2f}]" if low == low else ""
-                                   for low, high in zip(table["ci_low"], table["ci_high"], strict=True)])  # fmt: skip
-    return shown[["first", "second", "tau", "interval", "explainers"]]
+    """The agreements as a triangle: every measure against those after it."""
+    labels = list(dict.fromkeys([*table["first"], *table["second"]]))
+    cells = {}
+    for first, second, tau, low, high, _ in table.itertuples(index=False, name=None):
+        cells[first, second] = f"{tau:z.2f} [{low:z.2f}, {high:z.2f}]" if low == low else f"{tau:z.2f}"
+    shown: dict[str, list[str]] = {"": labels[:-1]}
+    for column in labels[1:]:
+        shown[column] = [cells.get((row, column), "") for row in labels[:-1]]
+    return pd.DataFrame(shown)
 
 
 def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:

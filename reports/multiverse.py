@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from reports import stats, verdict
-from reports.frame import load
 from reports.maps import read_maps
 from reports.pictures import Picture
 from reports.rescoring import Choice, all_choices, similarity
@@ -66,7 +65,7 @@ def rescore(run: str | Path, choices: list[Choice] | None = None) -> Multiverse:
     """
     store = Store.open(run)
     kept = read_maps(run)
-    threshold = verdict.threshold_of(load(run)) if kept else verdict.THRESHOLD
+    threshold = float(store.protocol.get("parameters", {}).get("threshold", verdict.THRESHOLD))
     tried = choices or all_choices()
     rows: list[dict[str, Any]] = []
     groups = sorted({(str(each.meta["subject"]), str(each.meta["explainer"])) for each in kept})

@@ -109,23 +109,27 @@ def tie_groups(estimates: Floats, apart: npt.NDArray[np.bool_]) -> list[str]:
         apart: (explainers, explainers), whether two can be told apart.
 
     Returns:
-        One text per explainer; who stands between two groups carries the letters of both.
+        One text per explainer; who stands between two groups carries the letters of both.  Two share a letter exactly
+        when they cannot be told apart.
+
+    Source:
+        Piepho, An algorithm for a letter-based representation of all-pairwise comparisons, 2004.
 
     Example:
         >>> tie_groups(np.array([3.0, 2.0, 1.0]), np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool))
         ['a', 'ab', 'b']
     """
-    order = np.argsort(-estimates, kind="stable")
-    runs: list[tuple[int, int]] = []
-    for start in range(len(order)):
-        end = start
-        while end + 1 < len(order) and not apart[np.ix_(order[start : end + 2], order[start : end + 2])].any():
-            end += 1
-        if not runs or end > runs[-1][1]:
-            runs.append((start, end))
+    order = [int(place) for place in np.argsort(-estimates, kind="stable")]
+    groups = [frozenset(range(len(order)))] if order else []
+    for first, second in zip(*np.nonzero(np.triu(apart[np.ix_(order, order)])), strict=True):
+        split: list[frozenset[int]] = []
+        for group in groups:
+            split += [group - {second}, group - {first}] if {first, second} <= group else [group]
+        # What lies within another group says nothing of its own.
+        groups = [each for each in dict.fromkeys(split) if not any(each < other for other in split)]
     letters = [""] * len(order)
-    for number, (start, end) in enumerate(runs):
-        for place in range(start, end + 1):
+    for number, group in enumerate(sorted(groups, key=sorted)):
+        for place in group:
             letters[order[place]] += _letter(number)
     return letters
 

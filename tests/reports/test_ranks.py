@@ -43,8 +43,23 @@ def test_letters_of_a_chain():
     apart = np.zeros((4, 4), dtype=bool)
     apart[0, 2] = apart[2, 0] = apart[0, 3] = apart[3, 0] = apart[1, 3] = apart[3, 1] = True
     assert ranks.tie_groups(np.array([4.0, 3.0, 2.0, 1.0]), apart) == ["a", "ab", "bc", "c"]
+    apart = np.zeros((3, 3), dtype=bool)
+    apart[0, 1] = apart[1, 0] = True
+    # The third is unsure of itself: it shares a group with both, although the two are told apart.
+    assert ranks.tie_groups(np.array([3.0, 2.0, 1.0]), apart) == ["a", "b", "ab"]
     assert ranks.tie_groups(np.zeros(0), np.zeros((0, 0), dtype=bool)) == []
     assert ranks.tie_groups(np.arange(30.0), ~np.eye(30, dtype=bool))[0] == "(30)"
+
+
+def test_two_share_a_letter_exactly_when_they_cannot_be_told_apart():
+    rng = np.random.default_rng(9)
+    for _ in range(50):
+        apart = np.triu(rng.random((9, 9)) < 0.4, 1)
+        apart |= apart.T
+        letters = ranks.tie_groups(rng.random(9), apart)
+        for one in range(9):
+            for other in range(9):
+                assert bool(set(letters[one]) & set(letters[other])) == (one == other or not apart[one, other])
 
 
 def test_ranks_do_not_depend_on_the_order_or_the_scale():
