@@ -105,7 +105,9 @@ class Backend:
                 client = self._held.enter_context(Client(self.scheduler, set_as_default=False, timeout=WAIT))
             except (OSError, ValueError, TypeError) as error:
                 raise _unreachable(self.scheduler, "tcp://host:8786", error) from error
-        return {"client": client, "wait_for_workers_timeout": WAIT}
+        from .clusters import DaskBackend
+
+        return {"backend": DaskBackend(client=client, wait_for_workers_timeout=WAIT)}
 
     def _ray(self) -> dict[str, Any]:
         try:

@@ -178,7 +178,12 @@ class Plan:
 
     def entries(self) -> list[dict[str, Any]]:
         """The cells as they stand in `plan.json`."""
-        return [task.cell.entry() for task in self.tasks]
+        # Cells of one block share one list of its images: at a million cells that is most of the memory.
+        images: dict[tuple[str, ...], list[str]] = {}
+        return [
+            task.cell.entry() | {"images": images.setdefault(task.cell.images, list(task.cell.images))}
+            for task in self.tasks
+        ]
 
     def missing(self, done: Collection[str]) -> list[Task]:
         """The tasks whose cell is not done."""
@@ -207,9 +212,10 @@ class Plan:
         first = tasks[0]
         subject = self.subjects[first.subject]
         indices = subject.indices[first.start : first.stop]
+        images = list(first.cell.images)
         cells = tuple(
             {"key": task.cell.key, "suite": task.cell.suite, "check": task.cell.check, "subject": task.cell.subject,
-             "explainer": task.cell.explainer, "seed": task.cell.seed, "images": list(task.cell.images)}
+             "explainer": task.cell.explainer, "seed": task.cell.seed, "images": images}
             for task in tasks
         )  # fmt: skip
         cost = sum(task.cost for task in tasks)
@@ -273,9 +279,9 @@ def build(
                 if not facts.applies(subject):
                     continue
                 seeds = draws.get(facts.draws, size.seeds)
-                for task in _check_tasks(check, facts, size.images, seeds, subject, explainers[suite.name]):
-                    cell = replace(task.cell, suite=suite.name, base=base, dtype=dtype)
-                    tasks.setdefault(cell.key, replace(task, cell=cell, subject=number))
+                common: dict[str, Any] = {"suite": suite.name, "check": check, "base": base, "dtype": dtype}
+                for task in _check_tasks(common, facts, size.images, seeds, number, subject, explainers[suite.name]):
+                    tasks.setdefault(task.cell.key, task)
                     found += 1
         if not found:
             needed = sorted({kind for check in suite.checks for kind in checks[check].truth} - {""})
@@ -287,29 +293,33 @@ def build(
 
 
 def _check_tasks(
-    check: str,
+    common: Mapping[str, Any],
     facts: CheckFacts,
     images: int,
     seeds: int,
+    number: int,
     subject: SubjectFacts,
     explainers: Sequence[ExplainerFacts],
 ) -> Iterator[Task]:
     layers = len(subject.stages) + 1 if facts.staged else 1
+    # What many cells share is made once, and held once.
+    common = {
+        **common,
+        "check_identity": facts.identity,
+        "subject": subject.name,
+        "subject_identity": canonical(subject.identity),
+    }
+    chosen = (
+        [(MODEL, "null", 1.0)] if facts.about_model else [(each.name, each.identity, each.cost) for each in explainers]
+    )
     for start, stop in blocks(images, facts.block)[: 1 if facts.about_model else None]:
+        count = stop - start
+        rows = layers * (count * facts.per_image + facts.per_stage)
+        shown = {"images": subject.ids[start:stop], "images_digest": subject.digests[f"{start}:{stop}"], "rows": rows}
         for seed in range(seeds):
-            for explainer in (None,) if facts.about_model else explainers:
-                count = stop - start
-                rows = layers * (count * facts.per_image + facts.per_stage)
-                cell = Cell(
-                    suite="", check=check, check_identity=facts.identity,
-                    subject=subject.name, subject_identity=canonical(subject.identity),
-                    explainer=explainer.name if explainer else MODEL,
-                    explainer_identity=explainer.identity if explainer else "null",
-                    images=subject.ids[start:stop], images_digest=subject.digests[f"{start}:{stop}"],
-                    seed=seed, base=0, dtype="", rows=rows,
-                )  # fmt: skip
-                cost = layers * count * (explainer.cost if explainer else 1.0)
-                yield Task(cell, 0, start, stop, facts.family, cost)
+            for name, identity, cost in chosen:
+                cell = Cell(**common, **shown, explainer=name, explainer_identity=identity, seed=seed)
+                yield Task(cell, number, start, stop, facts.family, layers * count * cost)
 
 
 def join(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
@@ -321,11 +331,12 @@ def join(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], fol
     Raises:
         UsageError: a new cell measures what an old one measures, under another identity.
     """
-    kept = [dict(entry) for entry in old if entry["key"] not in {cell["key"] for cell in new}]
+    again = {cell["key"] for cell in new}
+    kept = [dict(entry) for entry in old if entry["key"] not in again]
     taken: dict[tuple[str, str, str, int], set[str]] = {}
     for cell in kept:
         taken.setdefault(_place(cell), set()).update(cell["images"])
-    for entry in new:
+    for entry in new if taken else ():
         if not taken.get(_place(entry), set()).isdisjoint(entry["images"]):
             raise UsageError(
                 f"the run folder {folder} belongs to another configuration: it holds {entry['check']} of "
