@@ -167,8 +167,11 @@ def perturbation_curves(table: pd.DataFrame, groups: Mapping[str, str], *, theme
             axis.set_xticks([0, 0.5, 1], ["0", "50%", "100%"] if place + 6 >= len(names) else [""] * 3)
             axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if place % 6 == 0 else [""] * 3)
             axis.tick_params(labelsize=6)
+            axis.grid(alpha=0.25)
         if names:
-            axes[0].legend(fontsize=5.5, frameon=False, loc="lower left")
+            figure.legend(
+                *axes[0].get_legend_handles_labels(), fontsize=7, ncols=3, frameon=False, loc="outside upper left"
+            )
         return figure
 
 
