@@ -62,7 +62,15 @@ def test_the_batch_does_not_matter(subject, images, name):
     assert float(((whole - parts) / scale).abs().max()) < 1e-4
 
 
-@pytest.mark.parametrize("name", explainers.names())
+def searches(name):
+    """Whether an explainer goes through the network hundreds of times one after the other."""
+    return "generator" in explainers.card(name).params
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if searches(name) else name for name in explainers.names()],
+)
 def test_model_input_and_global_randomness_are_left_alone(subject, images, name):
     before, pixels, state = subject.checksum(), images.clone(), torch.random.get_rng_state()
     if explainers.card(name).requires == "evidence":
