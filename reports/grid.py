@@ -102,8 +102,13 @@ def with_targets(frame: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [*GROUP, "measure", "stage", "seed", "image"]
     about = frame["image"].notna() & frame["target"].notna()
-    twice = frame.loc[about.to_numpy(), [*keys, "target"]]
-    checks = set(twice.loc[twice.duplicated(keys).to_numpy(), "check"])
+    # One measure of each check tells how its rows are laid out.
+    first = dict(
+        frame.loc[about.to_numpy(), ["check", "measure"]].drop_duplicates("check").itertuples(index=False, name=None)
+    )
+    sample = about & (frame["measure"] == frame["check"].map(first))
+    twice = frame.loc[sample.to_numpy(dtype=bool), keys]
+    checks = set(twice.loc[twice.duplicated().to_numpy(), "check"])
     chosen = (about & frame["check"].isin(checks)).to_numpy(dtype=bool)
     if not chosen.any():
         return frame

@@ -35,8 +35,7 @@ def to_text(board: Leaderboard) -> str:
         board: as `reports.rank_explainers` gives it.
     """
     lines = [_line(row) for row in _plain(board.rows)]
-    gates = [gate for gate in GATES if any(row[gate] != NOT_RUN for row in lines)]
-    aspects = [aspect for aspect in RANKED if any(score.aspect == aspect for score in board.scores)]
+    gates, aspects = _used(board)
     columns = ["rank", "explainer", *gates, *aspects, "passes", "time", "cells", "note"]
     table = pd.DataFrame(lines, columns=columns) if lines else pd.DataFrame(columns=columns)
     parts = [to_markdown(table), _reading(board), *(f"{note}\n" for note in board.notes)]
@@ -65,14 +64,15 @@ def to_page(board: Leaderboard) -> str:
         board: as `reports.rank_explainers` gives it.
     """
     rows = [{**row, "line": _line(row), "scores": []} for row in _plain(board.rows)]
+    gates, aspects = _used(board)
     for score in board.scores:
         for row in rows:
             row["scores"].append(_interval(score, str(row["explainer"])))
     return html.fill(
         "leaderboard.html",
         rows=rows,
-        gates=list(GATES),
-        aspects=list(RANKED),
+        gates=gates,
+        aspects=aspects,
         scores=[score.label for score in board.scores],
         reading=_reading(board).strip(),
         notes=board.notes,
@@ -80,6 +80,12 @@ def to_page(board: Leaderboard) -> str:
         subjects=board.subjects,
         runs=board.runs,
     )
+
+
+def _used(board: Leaderboard) -> tuple[list[str], list[str]]:
+    """The gates that were run and the aspects that were measured."""
+    gates = [gate for gate in GATES if (board.rows[gate] != NOT_RUN).any()]
+    return gates, [aspect for aspect in RANKED if any(score.aspect == aspect for score in board.scores)]
 
 
 def _reading(board: Leaderboard) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from reports import plots
 from reports.ranks import Friedman
@@ -41,14 +42,22 @@ def critical_difference(names: Sequence[str], found: Friedman, *, theme: plots.T
         for line, (place, rank) in enumerate(zip(order, ranks, strict=True)):
             axis.plot([rank, rank], [-0.4, line + 0.5], color=_INK, linewidth=0.8)
             axis.plot([rank], [line + 0.5], marker="o", color=_ACCENT, markersize=5)
-            axis.text(rank + 0.08, line + 0.5, f"{names[place]}  {rank:.1f}", va="center", fontsize=8)
+            axis.text(
+                rank - 0.012 * len(order),
+                line + 0.5,
+                f"{names[place]}  {rank:.1f} ",
+                va="center",
+                ha="right",
+                fontsize=8,
+            )
         for number, (first, last) in enumerate(bars):
             height = -0.8 - 0.5 * number
             axis.plot(
                 [ranks[first] - 0.03, ranks[last] + 0.03], [height, height], color=_ACCENT, linewidth=4, alpha=0.7
             )
         axis.set_ylim(len(order) + 0.3, -1.2 - 0.5 * len(bars))
-        axis.set_xlim(0.7, len(order) + 1.2)
+        axis.set_xlim(1 - 0.4 * len(order), len(order) + 0.5)
+        axis.set_xticks(np.unique(np.linspace(1, len(order), min(len(order), 8)).round()))
         axis.set_yticks([])
         axis.grid(False)
         axis.set_xlabel(
@@ -106,6 +115,10 @@ def cost_and_faithfulness(
             marker = markers.get(verdict, ".")
             axis.plot([x], [found.estimate], marker=marker, linestyle="", color=colour, markersize=6, label=label)
         axis.set_xscale("log")
+        axis.margins(x=0.12)
+        # Without mathematical text a logarithmic axis writes its source.
+        axis.xaxis.set_major_formatter(FuncFormatter(_plain))
+        axis.xaxis.set_minor_formatter(FuncFormatter(_plain))
         axis.set_xlabel("seconds per explanation")
         axis.set_ylabel("area between LeRF and MoRF, mean of the replacements")
         figure.draw_without_rendering()
@@ -113,6 +126,16 @@ def cost_and_faithfulness(
         if names:
             axis.legend(fontsize=7, title="randomisation", title_fontsize=7)
         return figure
+
+
+def _plain(value: float, _: int) -> str:
+    """A tick with at most one digit: 0.02, 0.1, 3; others stay empty.
+
+    >>> _plain(0.02, 0), _plain(3.0, 0), _plain(4.0, 0)
+    ('0.02', '3', '')
+    """
+    text = f"{value:.0e}"
+    return f"{value:g}" if text[0] in "1235" else ""
 
 
 def _label(axis: Axes, points: Mapping[str, tuple[float, float]]) -> None:

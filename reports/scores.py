@@ -109,9 +109,13 @@ def faithfulness_of_images(frame: pd.DataFrame) -> tuple[list[str], stats.Floats
             means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
             parts.setdefault(check, {})[explainer] = pd.Series(means, index=list(block.images))
     names = sorted({name for members in parts.values() for name in members})
-    tables = [
-        pd.DataFrame(members).reindex(columns=names).T for members in parts.values() if 2 * len(members) > len(names)
+    # A replacement that only some explainers can have (their own counterfactual) says nothing about the others.
+    common = [
+        members
+        for members in parts.values()
+        if 2 * sum(column.notna().any() for column in members.values()) > len(names)
     ]
+    tables = [pd.DataFrame(members).reindex(columns=names).T for members in common]
     if not tables:
         return names, np.zeros((len(names), 0))
     images = sorted({image for table in tables for image in table.columns})
