@@ -60,7 +60,7 @@ def story(place: Figure | SubFigure, image: Tensor, made: Explanation, name: str
     if made.trajectory is not None:
         for axis, frame in zip(grid[1], _chosen(made.trajectory.images.shape[1]), strict=False):
             show(axis, made.trajectory.images[0, frame])
-            axis.set_title(caption(made, frame, classes), fontsize=6.5, loc="left", y=-0.02, va="top")
+            axis.text(0, -0.03, caption(made, frame, classes), fontsize=7, va="top", transform=axis.transAxes)
 
 
 def caption(made: Explanation, frame: int, classes: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-KINDS = ("optimisation", "exaggeration", "denoising")
+KINDS = ("morph", "exaggeration", "optimisation", "denoising")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +19,14 @@ class Trajectory:
         images: (N, T, C, H, W) in [0, 1], first to last frame.
         probabilities: (N, T, K) of the model under test on exactly these images.
         requested: (N, T) probability of the target class that was asked for, None where nothing was.
-        kind: `optimisation` (points of a search, the first is the input), `exaggeration` (a series over requested
-            probabilities) or `denoising`.
+        kind: `morph` (evenly spaced between image and counterfactual), `exaggeration` (a series over requested
+            probabilities), `optimisation` (points of a search) or `denoising`.
     """
 
     images: Tensor
     probabilities: Tensor
     requested: Tensor | None = None
-    kind: str = "optimisation"
+    kind: str = "morph"
 
     def __post_init__(self) -> None:
         n, frames = self.images.shape[:2]

@@ -46,7 +46,7 @@ CARDS: tuple[Info, ...] = (
         "network says probe. Reaches what is asked and looks like the image.", "Madry et al. 2018, section 2.1",
         "x <- clip(x - step sign(grad CE(f(x), probe)))", "", "", "contrastive.baselines:pgd", "contrastive", cost=15,
         anchors=True, stochastic_with=("probe=random",),
-        params={"probe": "second", "radius": 0.1, "step": 0.01, "steps": 40},
+        params={"probe": "second", "radius": 0.2, "step": 0.01, "steps": 40},
     ),
     Info(
         "counterfactual-nearest", "The nearest training image of the probe class that the network also takes for it: perfectly "

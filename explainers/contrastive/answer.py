@@ -11,7 +11,7 @@ from torch import Tensor
 from ..base import Partial
 from ..passes import rows_for
 from ..trajectory import Trajectory, joined
-from .lagrangian import EVERY, Found
+from .lagrangian import Found
 from .morph import Morph, conditions
 from .start import Start
 
@@ -62,7 +62,7 @@ def answered(
         broken = ~found.finite | ~torch.isfinite(reading.h)
         values = torch.where(moved.view(shape), last - first, 0.0)
         values = torch.where(broken.view(shape), float("nan"), values)
-        way = _way(first, last, morph, found)
+        way = _way(first, last, morph, begun.z, found.z)
     met = reached(reading)
     outcome = tuple(
         "failed" if bad else "trivial" if still and fits else "converged" if fits else "infeasible"
@@ -108,15 +108,9 @@ def _whole(values: list[object]) -> object:
     return None if first is None else tuple(word for each in values for word in each)  # type: ignore[attr-defined]
 
 
-def _way(first: Tensor, last: Tensor, morph: Morph, found: Found) -> Trajectory:
-    """FRAMES images, evenly spaced over the steps up to the point that was kept."""
-    n = len(first)
-    places = [found.reached * frame // (FRAMES - 1) // EVERY for frame in range(1, FRAMES - 1)]
-    images = [first]
-    for place in places:
-        each = torch.arange(n, device=first.device)
-        z = found.path[place.clamp_max(len(found.path) - 1), each]
-        images.append(torch.where((place == 0).view(-1, 1, 1, 1), first, morph.image(z).clamp(0, 1)))
-    images.append(last)
-    shares = [morph.logits(each).softmax(1) for each in images]
-    return Trajectory(torch.stack(images, 1), torch.stack(shares, 1))
+def _way(first: Tensor, last: Tensor, morph: Morph, begun: Tensor, ended: Tensor) -> Trajectory:
+    """FRAMES images, evenly spaced on the straight line between the two latent points."""
+    shares = torch.linspace(0, 1, FRAMES).tolist()[1:-1]
+    between = [morph.image(torch.lerp(begun, ended, share)).clamp(0, 1) for share in shares]
+    images = [first, *between, last]
+    return Trajectory(torch.stack(images, 1), torch.stack([morph.logits(each).softmax(1) for each in images], 1))

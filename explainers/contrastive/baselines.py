@@ -50,7 +50,7 @@ def pgd(
     *,
     seed: int,
     probe: str = "second",
-    radius: float = 0.1,
+    radius: float = 0.2,
     step: float = 0.01,
     steps: int = 40,
     anchor: Anchor | None = None,

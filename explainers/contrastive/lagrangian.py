@@ -23,9 +23,6 @@ from .adam import Adam
 Constraints = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(latent points (n, ...), rows (n,) of the images they belong to) -> h (n,), g (n, M); differentiable."""
 
-EVERY = 5
-"""The path is recorded every so many steps."""
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -124,8 +121,7 @@ class Found:
         feasible: (N,) bool.
         finite: (N,) bool, whether the constraints were numbers at z0.
         violation: (N,) of z.
-        steps: (N,) Adam steps made; `reached` (N,) the step at which z was met.
-        path: (P, N, ...) points every EVERY steps, the last one repeated after the end.
+        steps: (N,) Adam steps made.
         multiplier: (N,) lambda at the end.
     """
 
@@ -134,8 +130,6 @@ class Found:
     finite: Tensor
     violation: Tensor
     steps: Tensor
-    reached: Tensor
-    path: Tensor
     multiplier: Tensor
 
 
@@ -173,10 +167,10 @@ class _Run:
         self.constraints, self.z0, self.schedule, self.tolerance = constraints, z0.detach(), schedule, tolerance
         self.last = schedule.outer * schedule.inner
         n, device = len(z0), z0.device
-        self.best, self.path = self.z0.clone(), [self.z0]
+        self.best = self.z0.clone()
         self.score, self.least = z0.new_full((n,), float("inf")), z0.new_full((n,), float("inf"))
         self.feasible, self.finite = torch.zeros(2, n, dtype=torch.bool, device=device)
-        self.steps, self.reached = torch.zeros(2, n, dtype=torch.int64, device=device)
+        self.steps = torch.zeros(n, dtype=torch.int64, device=device)
         self.multiplier = z0.new_zeros(n)
         self.rows = torch.arange(n, device=device)
         self.z = self.round = self.z0.clone()
@@ -199,16 +193,11 @@ class _Run:
         self.z = self.adam.moved(self.z, slope * shorter.view(shape))
         if bool(done.any()):
             self._keep(torch.nonzero(~done).flatten())
-        if (step + 1) % EVERY == 0:
-            self.path.append(self.path[-1].index_copy(0, self.rows, self.z))
         return True
 
     def found(self) -> Found:
-        """What came of it; the path ends everywhere in the point that was kept."""
-        return Found(
-            self.best, self.feasible, self.finite, self.least, self.steps, self.reached, torch.stack(self.path),
-            self.multiplier,
-        )  # fmt: skip
+        """What came of it."""
+        return Found(self.best, self.feasible, self.finite, self.least, self.steps, self.multiplier)
 
     def _looked_at(self, h: Tensor, g: Tensor, step: int, multipliers: Multipliers) -> Tensor:
         """Keep what is better than before, end the round where one ends; (n,) bool which images are done."""
@@ -216,7 +205,7 @@ class _Run:
         fits = self.tolerance.met(h, g)
         better = torch.where(fits, far < self.score[rows], ~self.feasible[rows] & (off < self.least[rows]))
         chosen = rows[better]
-        self.best[chosen], self.least[chosen], self.reached[chosen] = self.z[better], off[better], step
+        self.best[chosen], self.least[chosen] = self.z[better], off[better]
         self.score[rows[fits]] = torch.minimum(self.score[rows[fits]], far[fits])
         self.feasible[rows] |= fits
         self.steps[rows] = step

@@ -13,7 +13,7 @@ from ..base import Partial
 from .adam import Adam
 from .answer import answered, in_parts
 from .cdeepex import morph_of
-from .lagrangian import EVERY, Found
+from .lagrangian import Found
 from .morph import Morph
 from .start import Anchor, Question, Start, scaled_logits, started
 
@@ -69,17 +69,16 @@ def xgem(
 
 
 def _descended(morph: Morph, images: Tensor, z0: Tensor, goal: float) -> Found:
-    """The first point of each image's descent at which the probe class is as likely as asked for, else the likeliest.
-
-    Every weight starts again from z0; the path is that of the last weight tried.
-    """
+    """The first point of each image's descent at which the probe class is as likely as asked for, else the likeliest."""
     n = len(z0)
     found = Found(
-        z0.clone(), torch.zeros(n, dtype=torch.bool, device=z0.device),
-        torch.isfinite(morph.constraints(z0, torch.arange(n, device=z0.device))[0]).detach(), z0.new_full((n,), goal),
-        *torch.zeros(2, n, dtype=torch.int64, device=z0.device), z0.repeat(STEPS // EVERY + 1, *[1] * z0.dim()),
+        z0.clone(),
+        torch.zeros(n, dtype=torch.bool, device=z0.device),
+        torch.isfinite(morph.constraints(z0, torch.arange(n, device=z0.device))[0]).detach(),
+        z0.new_full((n,), goal),
+        torch.zeros(n, dtype=torch.int64, device=z0.device),
         z0.new_zeros(n),
-    )  # fmt: skip
+    )
     rows = torch.nonzero(found.finite & (morph.source != morph.probe)).flatten()
     for weight in WEIGHTS:
         if len(rows):
@@ -92,7 +91,6 @@ def _one_descent(
 ) -> Tensor:
     """Descends for the rows named and notes in `found` what is reached; the rows that do not get there."""
     z, adam = z0[rows], Adam(z0[rows], RATE, RATE, STEPS)
-    found.path[:, rows] = z
     short = found.violation.new_full((len(z0),), float("inf"))
     for step in range(STEPS + 1):
         with torch.enable_grad():
@@ -103,11 +101,9 @@ def _one_descent(
             loss = error + weight * F.cross_entropy(logits, morph.probe[rows], reduction="none")
             (slope,) = torch.autograd.grad(loss.sum(), point)
         lacking = (goal - logits.detach().softmax(1).gather(1, morph.probe[rows][:, None])[:, 0]).clamp_min(0)
-        if step % EVERY == 0:
-            found.path[step // EVERY :, rows] = z
         nearer = lacking < short[rows]
         chosen = rows[nearer]
-        short[chosen], found.z[chosen], found.reached[chosen] = lacking[nearer], z[nearer], step
+        short[chosen], found.z[chosen] = lacking[nearer], z[nearer]
         found.steps[rows] += 1
         rest = torch.nonzero(lacking > 0).flatten()
         found.feasible[rows] = lacking <= 0

@@ -64,7 +64,7 @@ def test_the_morph_goes_from_the_image_to_the_counterfactual(toy, found):
         way.probabilities.flatten(0, 1), subject.predict_logits(flat).softmax(1), atol=1e-5, rtol=0
     )
     moved = (way.images - images[:, None]).flatten(2).norm(dim=2)
-    assert (moved[:, 1:-1] > 0).any() and moved.argmin(1).eq(0).all()
+    assert (moved.diff(dim=1) >= -1e-3).float().mean() > 0.95 and way.kind == "morph"
 
 
 def test_batches_do_not_matter(toy):
