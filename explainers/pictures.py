@@ -124,7 +124,7 @@ def explanation_figure(
     for row, (image, title) in enumerate(zip(images, titles, strict=True)):
         start = row * columns
         morphs.show(panels[start], image)
-        panels[start].set_title(title, fontsize=9)
+        panels[start].set_title(title + _asked(found[row], classes), fontsize=9)
         for axis, made, name in zip(panels[start + 1 :], found[row], names, strict=False):
             _map(axis, made, name)
     for place, (made, name) in zip(places[1:], stories, strict=True):
@@ -138,7 +138,14 @@ def _map(axis: Any, made: Explanation, name: str) -> None:
     limit = (np.percentile(finite, 99) or finite.max() or 1.0) if finite.size else 1.0
     low, colours = (-limit, "RdBu_r") if made.info.signed else (0.0, "gray_r")
     axis.imshow(values, cmap=colours, vmin=low, vmax=limit)
-    axis.set_title(name if made.status[0] == "ok" else f"{name}\n({made.status[0]})", fontsize=9)
+    note = "" if made.counterfactual is None else "\nred: add, blue: remove"
+    axis.set_title(name + (note if made.status[0] == "ok" else f"\n({made.status[0]})"), fontsize=9)
+
+
+def _asked(found: Sequence[Explanation], classes: Sequence[str]) -> str:
+    """The question, where all explanations with a counterfactual answer the same."""
+    probes = {int(made.target[0]) for made in found if made.target is not None}
+    return f"\nwhy not {classes[probes.pop()]}?" if len(probes) == 1 and -1 not in probes else ""
 
 
 def _animate(file: Path, found: Sequence[Sequence[Explanation]], names: Sequence[str], classes: Sequence[str]) -> None:
