@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -41,7 +42,9 @@ def test_slots_spread_processes_over_devices(tmp_path):
     )
     taken = []
     for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         taken.append((process, process.stdout.readline().strip()))
     assert sorted(device for _, device in taken) == ["cuda:0", "cuda:1"]
     taken[0][0].kill()
@@ -65,3 +68,75 @@ def test_the_batch_is_halved_down_to_one_image():
     while (size := devices.smaller_batch(size)) is not None:
         sizes.append(size)
     assert sizes == [8, 4, 2, 1]
+
+
+HOLD = (
+    "import sys, pathlib; from bench.devices import take_slot; "
+    "print(take_slot({devices!r}, {slots}, pathlib.Path({place!r})), flush=True); sys.stdin.read()"
+)
+
+
+def held(place, devices, slots, count, **extra):
+    """So many processes that hold a slot each, and what each got."""
+    code = HOLD.format(devices=devices, slots=slots, place=str(place))
+    environment = {**os.environ, **extra}
+    made = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(count)
+    ]
+    return made, [process.stdout.readline().strip() for process in made]
+
+
+def end(processes):
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_every_device_has_as_many_workers_as_it_has_slots(tmp_path):
+    processes, taken = held(tmp_path, ["cuda:0", "cuda:1"], 2, 4)
+    try:
+        assert sorted(taken) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+        assert len(list(tmp_path.iterdir())) == 4
+    finally:
+        end(processes)
+
+
+def test_a_slot_is_one_of_the_real_device_whatever_is_visible(tmp_path):
+    first, taken = held(tmp_path, ["cuda:0"], 1, 1, CUDA_VISIBLE_DEVICES="3,5")
+    # The same number is another device here, and the same device has another number.
+    second, _ = held(tmp_path, ["cuda:0"], 1, 1, CUDA_VISIBLE_DEVICES="5")
+    third, shared = held(tmp_path, ["cuda:1", "cuda:0"], 1, 1, CUDA_VISIBLE_DEVICES="7,3")
+    try:
+        assert taken == ["cuda:0"] and len({path.name for path in tmp_path.iterdir()}) == 3
+        assert shared == ["cuda:0"]
+    finally:
+        end([*first, *second, *third])
+
+
+def test_a_slot_is_kept_by_the_process_that_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_held", {})
+    assert [devices.take_slot(["cuda:0", "cuda:1"], 1, tmp_path) for _ in range(3)] == ["cuda:0"] * 3
+    assert devices.take_slot(["cpu"]) == "cpu"
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_held", {})
+    victim = tmp_path / "victim"
+    victim.write_text("dear reader")
+    place = tmp_path / "locks"
+    place.mkdir()
+    (place / f"{devices._HOST}.cuda-0.0.lock").symlink_to(victim)
+    with pytest.raises(UsageError, match="remove it"):
+        devices.take_slot(["cuda:0"], 1, place)
+    assert victim.read_text() == "dear reader"
+
+
+def test_a_folder_of_locks_that_is_a_link_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_held", {})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "locks").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="belongs to somebody else"):
+        devices.take_slot(["cuda:0"], 1, tmp_path / "locks")

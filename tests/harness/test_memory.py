@@ -65,3 +65,13 @@ def test_one_image_that_is_too_much_is_a_failure(tmp_path, monkeypatch, error):
     failures = reports.Store.open(done.path).failures().values()
     assert {(failure["explainer"], failure["type"]) for failure in failures} == {("toy-glutton", error)}
     assert len(failures) == len(done.missing)
+
+
+@pytest.mark.parametrize(("rows", "complete"), [(1, True), (0, False)])
+def test_the_batch_is_halved_down_to_one_image_and_no_further(rows, complete, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_ROWS", str(rows))
+    done = bench.run(**{**SMALL, "images": 9, "seeds": 1}, explainers="toy-greedy,toy-gradient", out=tmp_path / "a")
+    tried = [int(notice.split("went on with ")[1].split()[0]) for notice in done.notices if "toy-greedy" in notice]
+    assert tried == sorted(tried, reverse=True) and tried[-1] == 1
+    assert done.complete == complete
+    assert {message.partition(":")[0] for message in done.failed.values()} == (set() if complete else {"toy-greedy"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import threading
@@ -87,8 +88,8 @@ def toy_once(subject, images, targets, *, seed):
 
 @explainers.register("toy-greedy", signed=True)
 def toy_greedy(subject, images, targets, *, seed):
-    """Has memory for two images."""
-    if len(images) > 2:
+    """Has memory for two images, or as many as TOY_ROWS says."""
+    if len(images) > int(os.environ.get("TOY_ROWS", "2")):
         raise torch.OutOfMemoryError("CUDA out of memory")
     return _gradient(subject, images, targets)
 
@@ -127,7 +128,7 @@ def toy_stubborn(subject, images, targets, *, seed):
 @explainers.register("toy-native", signed=True)
 def toy_native(subject, images, targets, *, seed):
     """Never comes back, in native code that keeps the interpreter to itself."""
-    ctypes.PyDLL(None).sleep(10_000)
+    sum(itertools.repeat(0))
 
 
 @explainers.register("toy-exit", signed=True)

@@ -1,0 +1,179 @@
+"""Marks divide the work of one folder among runs; those of the dead stop nobody."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import reports
+from bench import claims, worker
+from bench.claims import Claims
+from bench.config import resolve
+from bench.pool import Pool
+from bench.runner import context, open_folder, prepare
+from tests.harness.support import ROOT, SMALL, command, environment, same, toy_run
+
+NAME = "0123456789abcdef"
+
+
+@pytest.fixture
+def marks(tmp_path):
+    """The marks of an empty folder."""
+    return Claims(tmp_path)
+
+
+def left(marks, **change):
+    """A mark that somebody left."""
+    marks.folder.mkdir(exist_ok=True)
+    mark = {"label": "x", "host": socket.gethostname(), "process": os.getpid(), "run": "other", "beat": 0, **change}
+    (marks.folder / NAME).write_text(json.dumps(mark))
+    return mark
+
+
+def dead():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_shard_is_marked_while_it_is_computed(marks):
+    with marks.taken(NAME, "label", "mine") as free:
+        assert free and marks.live()[NAME]["label"] == "label" and marks.of("mine").keys() == {NAME}
+    assert marks.all() == {} and list(marks.folder.iterdir()) == []
+
+
+def test_what_another_run_computes_is_left_to_it(marks):
+    mark = left(marks)
+    with marks.taken(NAME, "label", "mine") as free:
+        assert not free
+    assert marks.all() == {NAME: mark}
+
+
+def test_a_run_takes_its_own_shard_again(marks):
+    left(marks, run="mine")
+    with marks.taken(NAME, "label", "mine") as free:
+        assert free
+
+
+def test_the_shard_of_a_dead_process_is_taken_over_and_the_deaths_are_counted(marks):
+    left(marks, process=dead(), deaths=1)
+    assert marks.live() == {} and marks.deaths(NAME) == 2
+    with marks.taken(NAME, "label", "mine") as free:
+        assert free and marks.all()[NAME]["deaths"] == 2
+    assert marks.deaths(NAME) == 0
+
+
+def test_a_process_that_got_the_number_of_a_dead_one_is_another(marks):
+    assert claims.process_lives(os.getpid(), claims.started(os.getpid()))
+    if claims.started(os.getpid()) is not None:
+        assert not claims.process_lives(os.getpid(), "1")
+
+
+def test_a_zombie_is_dead():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    time.sleep(0.5)
+    born = "12345"
+    if claims.started(process.pid) is not None:
+        assert not claims.process_lives(process.pid, born)
+    process.wait()
+    assert not claims.process_lives(process.pid)
+
+
+@pytest.mark.parametrize("process", [None, "7", -1, 0, 1.5])
+def test_what_is_no_number_of_a_process_lives_not(process):
+    assert not claims.process_lives(process)
+
+
+def test_a_mark_of_another_machine_holds_as_long_as_it_changes(marks, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    for beat in range(3):
+        left(marks, host="elsewhere", beat=beat)
+        now[0] += claims.EXPIRE - 1
+        assert marks.live() and marks.live()
+    now[0] += claims.EXPIRE
+    assert marks.live() == {} and marks.deaths(NAME) == 1
+
+
+def test_clocks_that_are_set_back_or_forth_expire_nothing(marks, monkeypatch):
+    left(marks, host="elsewhere")
+    assert marks.live()
+    os.utime(marks.folder / NAME, (0, 0))
+    monkeypatch.setattr(claims.time, "time", lambda: 4e9)
+    assert marks.live()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "5", '{"host": 5, "process": {}}', "\x00" * 99])
+def test_torn_marks_stop_nobody(content, marks, monkeypatch):
+    marks.folder.mkdir()
+    (marks.folder / NAME).write_text(content)
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    marks.live()
+    now[0] += 2 * claims.EXPIRE
+    with marks.taken(NAME, "label", "mine") as free:
+        assert free
+
+
+def test_a_run_that_ends_in_good_order_leaves_nothing(marks):
+    left(marks, run="mine")
+    (marks.folder / NAME).rename(marks.folder / "a")
+    left(marks, process=dead())
+    (marks.folder / NAME).rename(marks.folder / "b")
+    left(marks)
+    marks.release("mine")
+    assert set(marks.all()) == {NAME}
+
+
+def test_a_worker_signs_that_it_lives(marks, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.02)
+    with marks.taken(NAME, "label", "mine"):
+        time.sleep(0.3)
+        assert marks.all()[NAME]["beat"] > 2
+    time.sleep(0.1)
+    assert list(marks.folder.iterdir()) == []
+
+
+def test_a_worker_does_nothing_where_another_is_at_work(tmp_path):
+    prepared = prepare(
+        resolve({**SMALL, "explainers": "toy-gradient", "images": 1, "seeds": 1, "out": str(tmp_path / "a")})
+    )
+    store = open_folder(prepared)
+    shard = prepared.plan.shards(prepared.plan.tasks)[0]
+    here = Claims(store.path)
+    common = context(prepared, Pool(1), store, "mine").to_json()
+    with here.taken(shard.id, "x", "theirs"):
+        status = json.loads(worker.run_shard(common, shard.to_json()))
+    assert status["busy"] and not status["done"] and store.done() == set()
+    assert not json.loads(worker.run_shard(common, shard.to_json()))["busy"]
+    assert store.done() == {cell["key"] for cell in shard.cells}
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_folder_divide_the_work(tmp_path):
+    words = toy_run(tmp_path / "a", explainers="toy-gradient,toy-slow", jobs=1)
+    both = [
+        subprocess.Popen(
+            command(*words),
+            cwd=ROOT,
+            env=environment(TOY_SLEEP="0.3"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    computed = [json.loads((path).read_text()) for path in (tmp_path / "a" / "provenance").glob("run-*.json")]
+    assert computed and not list((tmp_path / "a" / "claims").iterdir())
+    import bench
+
+    bench.run(**SMALL, explainers="toy-gradient,toy-slow", out=tmp_path / "b")
+    same(tmp_path / "a", tmp_path / "b")
+    assert reports.Store.open(tmp_path / "a").damaged() == []

@@ -1,0 +1,138 @@
+"""Explainers that hang, fork or want to end the program: each is the failure of its own cells and of nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import bench as package
+import reports
+from bench import limits
+from tests.harness.support import ROOT, SMALL, values
+
+CHOSEN = "toy-gradient,toy-noisy"
+
+
+def spend(seconds):
+    """Pass time in Python."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def test_a_call_that_takes_too_long_is_interrupted_and_the_next_is_not_begun():
+    before = signal.getsignal(signal.SIGALRM)
+    begun = time.monotonic()
+    with limits.watched(0.2, {"slow": 1, "quick": 1}, None):
+        with pytest.raises(limits.Timeout, match=r"longer than --timeout 0\.2 seconds"), limits.explaining("slow"):
+            spend(20)
+        with pytest.raises(limits.Timeout), limits.explaining("slow"):
+            pytest.fail("it must not be called again")
+        with limits.explaining("quick"):
+            spend(0.02)
+    assert time.monotonic() - begun < 5 and signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_time_of_the_calls_for_one_cell_adds_up():
+    with limits.watched(0.3, {"one": 1, "two": 2}, None):
+        for name, calls in (("one", 1), ("two", 3)):
+            for _ in range(calls):
+                with limits.explaining(name):
+                    spend(0.17)
+            with pytest.raises(limits.Timeout), limits.explaining(name):
+                spend(20)
+
+
+def test_a_call_in_another_thread_is_interrupted_too():
+    found = []
+
+    def work():
+        with limits.watched(0.2, {"slow": 1}, None):
+            try:
+                with limits.explaining("slow"):
+                    spend(20)
+            except limits.Timeout as error:
+                found.append(error)
+
+    thread = threading.Thread(target=work)
+    begun = time.monotonic()
+    thread.start()
+    thread.join(10)
+    assert found and time.monotonic() - begun < 5
+
+
+def test_without_a_limit_nothing_is_limited():
+    with limits.watched(None, {"slow": 1}, None), limits.explaining("slow"):
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_ending_the_program_is_an_error_like_others():
+    with pytest.raises(limits.Quit, match=r"sys\.exit\(3\)"), limits.explaining("quitter"):
+        sys.exit(3)
+
+
+def test_the_second_half_of_a_fork_does_not_come_back():
+    reader, writer = os.pipe()
+    process = os.getpid()
+    with limits.explaining("forking"):
+        child = os.fork()
+    os.write(writer, b"back " if os.getpid() == process else b"twice")
+    os.close(writer)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert os.read(reader, 100) == b"back "
+    os.close(reader)
+
+
+NATIVE = """
+import itertools, pathlib
+from bench import limits
+limits.GRACE = 0.2
+with limits.watched(0.2, {{"native": 1}}, pathlib.Path({note!r})), limits.explaining("native"):
+    sum(itertools.repeat(0))
+"""
+
+
+def test_native_code_that_does_not_return_ends_its_process_with_a_note(tmp_path):
+    note = tmp_path / "note"
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", NATIVE.format(note=str(note))], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 1 and time.monotonic() - begun < 20
+    name, traceback = limits.hung(note)
+    assert name == "native" and "most recent call first" in traceback
+
+
+def test_a_note_of_a_process_that_did_not_hang_says_nothing(tmp_path):
+    assert limits.hung(tmp_path / "absent") is None
+    (tmp_path / "note").write_text("saliency\n")
+    assert limits.hung(tmp_path / "note") is None
+    with limits.watched(5, {"a": 1}, tmp_path / "other"), limits.explaining("a"):
+        assert (tmp_path / "other").read_text() == "a\n"
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_hanging_explainer_fails_alone_in_a_run(tmp_path):
+    options = {**SMALL, "images": 1, "seeds": 1}
+    done = package.run(**options, explainers=f"{CHOSEN},toy-sleeper", timeout=1.0, out=tmp_path / "a")
+    failures = reports.Store.open(done.path).failures()
+    assert {(failure["explainer"], failure["type"]) for failure in failures.values()} == {("toy-sleeper", "Timeout")}
+    assert all("--timeout 1 seconds" in failure["message"] for failure in failures.values())
+    alone = package.run(**options, explainers=CHOSEN, out=tmp_path / "b")
+    assert values(done.path).query("explainer != 'toy-sleeper'").reset_index(drop=True).equals(values(alone.path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["toy-stubborn", "toy-native"])
+def test_one_that_cannot_be_interrupted_costs_its_process_and_fails_alone(name, tmp_path, monkeypatch):
+    options = {**SMALL, "images": 1, "seeds": 1, "suite": "smoke"}
+    done = package.run(**options, explainers=f"toy-gradient,{name}", timeout=1.0, out=tmp_path / "a")
+    failures = reports.Store.open(done.path).failures()
+    assert {(failure["explainer"], failure["type"]) for failure in failures.values()} == {(name, "Timeout")}
+    assert set(done.missing) == set(failures) and not list((done.path / "claims").iterdir())
+    alone = package.run(**options, explainers="toy-gradient", out=tmp_path / "b")
+    assert values(done.path).query(f"explainer != '{name}'").reset_index(drop=True).equals(values(alone.path))
