@@ -314,7 +314,9 @@ def _check_tasks(
     )
     for start, stop in blocks(images, facts.block)[: 1 if facts.about_model else None]:
         count = stop - start
-        rows = layers * (count * facts.per_image + facts.per_stage)
+        # Without the stages of the model, rows about no image belong to steps that only the check knows of.
+        known = facts.staged or not facts.per_stage
+        rows = layers * (count * facts.per_image + facts.per_stage) if known else None
         shown = {"images": subject.ids[start:stop], "images_digest": subject.digests[f"{start}:{stop}"], "rows": rows}
         for seed in range(seeds):
             for name, identity, cost in chosen:
