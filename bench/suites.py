@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 from models.naming import UsageError, near
 
-LATER = ("generative",)
+from .checks.generative.declared import BASELINES as GENERATIVE_BASELINES
+from .checks.generative.declared import CHECKS as GENERATIVE
+from .checks.generative.declared import EXPLAINERS as GENERATIVE_EXPLAINERS
+
 ALL = "all"
 """Stands for every suite but `smoke`."""
 PROFILES = ("quick", "standard", "full")
@@ -101,8 +104,16 @@ _SUITES = (
     Suite(
         "class-discrimination",
         "does the map answer for the class that was asked about, and point at its evidence?",
-        ("class-similarity", "class-similarity-top2", "class-similarity-least", "class-ceiling", "class-floor",
-         "grid-localisation", "planted-cue", "exact-zero"),
+        (
+            "class-similarity",
+            "class-similarity-top2",
+            "class-similarity-least",
+            "class-ceiling",
+            "class-floor",
+            "grid-localisation",
+            "planted-cue",
+            "exact-zero",
+        ),
         CLASS_EXPLAINERS,
         references=CLASS_REFERENCES,
         sizes={"quick": Size(32, 1), "standard": Size(128, 1), "full": Size(512, 1)},
@@ -123,6 +134,15 @@ _SUITES = (
         PERTURBATION_EXPLAINERS,
         references=PERTURBATION_REFERENCES,
         sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(1000, 1)},
+    ),
+    Suite(
+        "generative",
+        "does another image answer why this class and not that one, and is it still a real image of the same object?",
+        tuple(info.name for info in GENERATIVE),
+        GENERATIVE_EXPLAINERS,
+        references=GENERATIVE_BASELINES,
+        sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(1024, 1)},
+        models=("fmnist-lenet", "fmnist-tshirt-shirt"),
     ),
 )
 
@@ -157,7 +177,7 @@ def get(name: str) -> Suite:
     """The suite of this name.
 
     Raises:
-        UsageError: there is no such suite, or it belongs to a later version.
+        UsageError: there is no such suite.
 
     Example:
         >>> get("smoke").checks[0]
@@ -167,6 +187,4 @@ def get(name: str) -> Suite:
         if suite.name == name:
             return suite
     allowed = ", ".join([*names(), ALL])
-    if name in LATER:
-        raise UsageError(f"suite {name!r} is not part of this version; this version has {allowed}")
     raise UsageError(f"unknown suite {name!r}; allowed are {allowed}{near(name, names())}")

@@ -58,6 +58,7 @@ JUDGES: dict[str, str] = {
     "class-discrimination": "reports.judge_class",
     "pixel-perturbation": "reports.judge_perturbation",
     "patch-perturbation": "reports.judge_perturbation",
+    "generative": "reports.judge_generative",
 }
 """Suite -> module whose `judge(frame)` gives its verdicts; randomisation is judged here."""
 

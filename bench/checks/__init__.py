@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import CellResult, CheckInfo, Measure
 from .class_checks import class_checks
+from .generative.declared import CHECKS as _GENERATIVE
 from .perturbation.declared import CHECKS as _PERTURBATION
 
 __all__ = ["CHECKS", "CellResult", "CheckInfo", "Measure"]
@@ -61,6 +62,7 @@ CHECKS: dict[str, CheckInfo] = {
                   "is there still something to explain with one layer random?", about_model=True),
         *class_checks(_SIMILARITY),
         *_PERTURBATION,
+        *_GENERATIVE,
     )
 }  # fmt: skip
 """Name of a check -> what it declares."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +21,9 @@ from .normalise import check_sign
 
 if TYPE_CHECKING:
     from explainers import Explainer
+
+
+T = TypeVar("T")
 
 
 class Violation(RuntimeError):
@@ -131,18 +136,27 @@ class Guard:
             Violation: the explainer changed the model, the images or the targets.
             Exception: whatever the explainer raises.
         """
+        return self.call(explainer.name, partial(explain, explainer))
+
+    def call(self, name: str, ask: Callable[[Subject, Request], T]) -> T:
+        """What `ask` gives for a private copy and the request.
+
+        Raises:
+            Violation: it changed the model, the images or the targets.
+            Exception: whatever it raises.
+        """
         try:
-            maps = explain(explainer, self._copy, self._request)
+            found = ask(self._copy, self._request)
         except Exception:
             self._restore()
             raise
         broken = self._restore()
         if broken:
             raise Violation(
-                f"explainer {explainer.name!r} changed {' and '.join(broken)}; work on a copy and leave parameters, "
+                f"explainer {name!r} changed {' and '.join(broken)}; work on a copy and leave parameters, "
                 "buffers, gradients, training mode, requires_grad, hooks and input tensors as they were"
             )
-        return maps
+        return found
 
     def _restore(self) -> list[str]:
         broken = []

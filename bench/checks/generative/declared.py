@@ -1,0 +1,91 @@
+"""What the checks on counterfactuals declare about themselves; torch-free."""
+
+from __future__ import annotations
+
+from bench.checks.base import CheckInfo, Measure
+
+SUITE = "generative"
+FAMILY = "generative.run"
+BLOCK = 32
+SET = 1024
+"""Images in one set; distances of sets need many, so a set is one cell."""
+
+
+def _share(name: str, direction: str, words: str, null: float | None = None) -> Measure:
+    return Measure(name, "share", direction, 0.0, 1.0, null, words)
+
+
+_COUNTERFACTUAL = (
+    _share("reached", "higher", "The counterfactual has the target class or stands on its boundary, and no third class is "
+           "likelier than both."),
+    _share("validity", "higher", "The model's most likely class is the target."),
+    Measure("boundary-gap", "probability", "none", 0.0, 1.0, None,
+            "|p_source - p_target|: 0 on the boundary, and also where both are 0."),
+    Measure("pair-mass", "probability", "higher", 0.0, 1.0, None, "p_source + p_target."),
+    _share("intrusion", "lower", "A third class is likelier than source and target both."),
+    _share("intrusion-loose", "lower", "A third class is likelier than one of source and target."),
+    Measure("proximity-l1", "intensity", "lower", 0.0, 1.0, 0.0, "Mean absolute change per value."),
+    Measure("proximity-l2", "intensity", "lower", 0.0, 1.0, 0.0, "Root mean square change per value."),
+    _share("changed-share", "lower", "Share of pixels that change by more than 0.1.", 0.0),
+    Measure("concentration", "Gini index", "none", 0.0, 1.0, 0.0, "How unevenly the change is spread over the pixels."),
+    Measure("exchange", "probability", "higher", -1.0, 1.0, 0.0,
+            "Area of p_target minus area of p_source while pixels are exchanged, most changed first (COUT)."),
+    _share("transfer-validity", "higher", "An independent network also finds the target most likely."),
+    Measure("transfer-gain", "probability", "higher", -1.0, 1.0, 0.0,
+            "How much likelier an independent network finds the target: about 0 for adversarial changes."),
+    Measure("latent-distance", "latent units", "lower", 0.0, None, 0.0, "Length of the move in the latent space."),
+    Measure("reconstruction-error", "intensity", "lower", 0.0, 1.0, 0.0,
+            "Mean absolute difference between the image and what the generator makes of it."),
+    _share("converged", "higher", "The search met its own goal."),
+)  # fmt: skip
+
+_REQUESTS = (
+    Measure("agreement", "rank correlation", "higher", -1.0, 1.0, 0.0,
+            "Spearman correlation of requested and achieved probability along one image's series."),
+    Measure("error", "probability", "lower", 0.0, 1.0, None, "Mean |requested - achieved| along one image's series."),
+    Measure("error-unchanged", "probability", "none", 0.0, 1.0, None,
+            "The same error of an explainer that shows the image itself whatever is requested."),
+    Measure("span", "probability", "higher", 0.0, 1.0, 0.0, "Largest minus smallest achieved probability."),
+    Measure("agreement-independent", "rank correlation", "higher", -1.0, 1.0, 0.0,
+            "As agreement, with the probability that an independent network gives."),
+)  # fmt: skip
+
+
+def _whole(name: str, unit: str, direction: str, low: float | None, high: float | None, words: str) -> Measure:
+    return Measure(name, unit, direction, low, high, None, words, per="stage")
+
+
+_DISTRIBUTION = (
+    _whole("set-size", "images", "none", 0.0, None, "Number of counterfactuals in the set."),
+    _whole("fid", "squared feature units", "lower", 0.0, None,
+           "Frechet distance to as many real images, features of an independent network."),
+    _whole("fid-floor", "squared feature units", "none", 0.0, None, "The same between two disjoint sets of real images."),
+    _whole("kid", "kernel units", "lower", None, None, "Kernel distance (unbiased) to as many real images."),
+    _whole("kid-floor", "kernel units", "none", None, None, "The same between two disjoint sets of real images."),
+    _whole("closeness", "share", "higher", 0.0, 1.0,
+           "Share of images to which, of 200 counterfactuals, their own is the nearest in a common embedding."),
+    _whole("closeness-equation", "share", "higher", 0.0, 1.0,
+           "Share of counterfactuals to which, of 200 images, their own is the nearest."),
+    _whole("verification", "share", "higher", 0.0, 1.0,
+           "Share of counterfactuals that count as the same object at the equal-error threshold of the embedding."),
+)  # fmt: skip
+
+CHECKS: tuple[CheckInfo, ...] = (
+    CheckInfo("counterfactual", 1, SUITE, _COUNTERFACTUAL,
+              "does another image reach what was asked, without a third class, and does an independent network agree?",
+              family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
+    CheckInfo("requests", 1, SUITE, _REQUESTS,
+              "does a series of counterfactuals reach the probabilities that were requested?",
+              family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
+    CheckInfo("distribution", 1, SUITE, _DISTRIBUTION,
+              "as a set, are the counterfactuals like real images, and each still the same object?",
+              family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
+)  # fmt: skip
+
+EXPLAINERS = ("cdeepex", "xgem", "xgem-eq", "progressive-exaggeration", "ae-vae")
+BASELINES = (
+    "counterfactual-identity",
+    "counterfactual-pgd",
+    "counterfactual-nearest",
+    "counterfactual-random-latent",
+)
