@@ -13,7 +13,7 @@ from reports import html
 from reports.files import RunFolderError
 from reports.leaderboard import GATES, NOT_RUN, Leaderboard
 from reports.scores import RANKED, Score
-from reports.tables import to_markdown
+from reports.tables import escaped, to_markdown
 
 
 def writer(path: Path) -> Callable[[Leaderboard], str]:
@@ -38,7 +38,7 @@ def to_text(board: Leaderboard) -> str:
     gates, aspects = _used(board)
     columns = ["rank", "explainer", *gates, *aspects, "passes", "time", "cells", "note"]
     table = pd.DataFrame(lines, columns=columns) if lines else pd.DataFrame(columns=columns)
-    parts = [to_markdown(table), _reading(board), *(f"{note}\n" for note in board.notes)]
+    parts = [to_markdown(table), *(f"{escaped(text)}\n" for text in (_reading(board), *board.notes))]
     if len(board.agreement):
         parts.append("Agreement of the orders (Kendall's tau, 95% interval):\n")
         parts.append(to_markdown(_agreement_lines(board.agreement)))

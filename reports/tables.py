@@ -143,7 +143,7 @@ def to_markdown(table: pd.DataFrame, digits: int = 3) -> str:
     """
     numeric = [pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
     lines = [
-        [_escaped(str(name)) for name in table.columns],
+        [escaped(str(name)) for name in table.columns],
         ["---:" if number else "---" for number in numeric],
         *([_cell(value, digits) for value in row] for row in table.itertuples(index=False, name=None)),
     ]
@@ -181,11 +181,15 @@ def _cell(value: object, digits: int) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:z.{digits}f}"
-    return _escaped(str(value))
+    return escaped(str(value))
 
 
-def _escaped(text: str) -> str:
-    """Keep a text from ending its cell or its line, or from being read as HTML."""
+def escaped(text: str) -> str:
+    """Keep a text from ending its cell or its line, or from being read as HTML.
+
+    >>> escaped("a|b <i>")
+    'a\\\\|b &lt;i&gt;'
+    """
     plain = " ".join(text.split())
     for sign, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), (">", "&gt;")):
         plain = plain.replace(sign, written)

@@ -180,8 +180,18 @@ def test_it_is_written_three_ways(runs, board, tmp_path):
     assert CliRunner().invoke(app, ["leaderboard", str(tmp_path)]).exit_code == 2
 
 
-def test_names_of_users_are_escaped(tmp_path):
+def test_a_gate_is_passed_on_every_model_or_not_at_all():
+    rows = [("m1", "a", "PASS"), ("m2", "a", "PASS"), ("m1", "b", "PASS"), ("m2", "b", "FAIL"), ("m1", "c", "PASS")]
+    table = pd.DataFrame(rows, columns=["subject", "explainer", "verdict"]).assign(suite="s", check="c")
+    assert module._gate(table, "s", "c") == {"a": "PASS", "b": "FAIL on m2", "c": "not run"}
+    assert module._gate(table[table["subject"] == "m2"], "s", "c") == {"a": "PASS", "b": "FAIL"}
+    assert module._gate(table, "s", "other") == {}
+
+
+def test_names_of_users_are_escaped(tmp_path, monkeypatch):
     evil = "<img src=x onerror=alert(1)>|"
+    monkeypatch.setattr(synthetic, "SUBJECT", evil)
     store = gate_run(tmp_path / "a", ("best", evil))
-    board = reports.rank_explainers([store.path], resamples=50)
+    few = scored(tmp_path / "b", "perturbation-mean", "abpc", {evil: 0.3}, names=(evil,))
+    board = reports.rank_explainers([store.path, few.path], resamples=50)
     assert "<img" not in leaderboard_output.to_page(board) and "<img" not in leaderboard_output.to_text(board)
