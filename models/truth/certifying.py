@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -197,11 +196,10 @@ def _separate(question: Question, pairs: Sequence[Pair]) -> list[Line]:
 
 def _finite_share(question: Question) -> float:
     finite = total = 0
-    place: Callable[[int, int], np.ndarray] = question.truth.mask
     for index in question.indices[:: max(1, len(question.indices) // 64)]:
         image = question.truth.images([question.truth.scene(index)])
         for label in question.truth.present(index):
-            outside = ~torch.from_numpy(place(index, label))
+            outside = ~torch.from_numpy(question.truth.mask(index, label))
             broken = image.masked_fill(outside, float("nan"))
             finite += bool(torch.isfinite(question.subject.predict_logits(broken)[0, label]))
             total += 1
