@@ -8,7 +8,7 @@ maps than a fit to the trained one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,12 +27,13 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Collapse:
-    """Agreement of requested and achieved probability, per image (N,), Spearman's correlation in [-1, 1].
+    """Agreement of requested and achieved probability, Spearman's correlation per image, in [-1, 1].
 
     Attributes:
-        trained: with the classifier that the explainer was fitted to.
-        randomised: with a random one, on the same images of the explainer; NaN where all its probabilities are equal.
-        error, randomised_error: mean |requested - achieved|, likewise.
+        trained: (N,) with the classifier that the explainer was fitted to.
+        randomised: (R, N) with R random ones, on the same images of the explainer; NaN where all probabilities of one are
+            equal.
+        error: (N,) mean |requested - achieved|; randomised_error: (R, N) likewise.
     """
 
     trained: Tensor
@@ -42,25 +43,41 @@ class Collapse:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the mean agreement with the random classifier is below 0.3, equal probabilities counting as 0."""
+        """Whether the mean agreement with the random classifiers is below 0.3, equal probabilities counting as 0.
+
+        One random classifier may rise or fall along a series by chance, and alike for all images; only the mean over
+        several of them says something.
+        """
         return float(self.randomised.nan_to_num(0.0).mean()) < COLLAPSED
 
 
 def collapse(
-    fitted: Exaggerator, odds: Callable[[Tensor], Tensor], random: Callable[[Tensor], Tensor], images: Tensor
+    fitted: Exaggerator, odds: Callable[[Tensor], Tensor], random: Sequence[Callable[[Tensor], Tensor]], images: Tensor
 ) -> Collapse:
-    """What is left of the agreement when the same series is shown to a random classifier.
+    """What is left of the agreement when the same series is shown to random classifiers.
 
     Args:
         fitted: the generator fitted to the trained classifier; it is not changed.
-        odds, random: log-odds of the trained and of a random classifier, images (N, C, H, W) -> (N,).
+        odds: log-odds of the trained classifier, images (N, C, H, W) -> (N,).
+        random: the same of random classifiers, at least one and better three or more.
         images: held-out images (N, C, H, W) in [0, 1].
 
     Returns:
         Per image; `randomised` near `trained` means that the agreement is not the classifier's.
+
+    Raises:
+        UsageError: no random classifier.
     """
-    ours, theirs = quality(fitted, odds, images), quality(fitted, odds, images, random)
-    return Collapse(ours.spearman, theirs.spearman, ours.error, theirs.error)
+    if not random:
+        raise UsageError("no random classifier was given; at least one is needed")
+    ours = quality(fitted, odds, images)
+    theirs = [quality(fitted, odds, images, each) for each in random]
+    return Collapse(
+        ours.spearman,
+        torch.stack([each.spearman for each in theirs]),
+        ours.error,
+        torch.stack([each.error for each in theirs]),
+    )
 
 
 @dataclass(frozen=True, eq=False)

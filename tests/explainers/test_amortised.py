@@ -5,8 +5,11 @@ import torch
 from torch import nn
 
 import explainers
+import models
 from explainers.contrastive.amortised import collapse, pearson, refit, refit_maps, with_spread_of
+from explainers.contrastive.exaggeration.explain import built, log_odds_of
 from explainers.contrastive.exaggeration.losses import midpoints
+from explainers.contrastive.fits import load
 from models.naming import UsageError
 from models.randomize import randomized
 
@@ -34,18 +37,29 @@ def bright(x):
 
 def test_agreement_that_is_the_classifiers_collapses_and_other_agreement_does_not():
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    same = collapse(Painter(), bright, bright, images)
-    assert (
-        not same.collapsed
-        and float(same.trained.mean()) == pytest.approx(1)
-        and torch.equal(same.trained, same.randomised)
-    )
-    turned = collapse(Painter(), bright, lambda x: -bright(x), images)
+    same = collapse(Painter(), bright, [bright, bright], images)
+    assert not same.collapsed and float(same.trained.mean()) == pytest.approx(1)
+    assert same.randomised.shape == (2, 6) and torch.equal(same.trained, same.randomised[1])
+    turned = collapse(Painter(), bright, [lambda x: -bright(x)], images)
     assert turned.collapsed and float(turned.randomised.mean()) == pytest.approx(-1)
     assert float(turned.randomised_error.mean()) > 0.4 > float(turned.error.mean())
+    # one random classifier may agree by chance; with one that disagrees nothing is left
+    assert collapse(Painter(), bright, [bright, lambda x: -bright(x)], images).collapsed
     # a classifier that always says the same agrees with no request, which counts as 0 and stays visible as NaN
-    flat = collapse(Painter(), bright, lambda x: torch.zeros(len(x)), images)
+    flat = collapse(Painter(), bright, [lambda x: torch.zeros(len(x))], images)
     assert flat.collapsed and bool(flat.randomised.isnan().all())
+    with pytest.raises(UsageError, match="at least one"):
+        collapse(Painter(), bright, [], images)
+
+
+@pytest.mark.slow
+def test_the_shipped_exaggeration_collapses_under_random_classifiers():
+    subject = models.load("fmnist-tshirt-shirt")
+    state = load("progressive-exaggeration", subject, explainers.card("progressive-exaggeration").params)
+    random = [log_odds_of(randomized(subject, subject.stages, base=0, seed=seed)) for seed in range(3)]
+    found = collapse(built(state), log_odds_of(subject), random, subject.sample(64, seed=1)[0])
+    assert float(found.trained.mean()) > 0.9 and found.collapsed
+    assert float(found.randomised_error.mean()) > 3 * float(found.error.mean())
 
 
 def test_score_of_a_refit_by_hand():
