@@ -79,6 +79,10 @@ class Claims:
         for name, mark in self.all().items():
             if mark.get("run") == run or (mark.get("host") == socket.gethostname() and not self.alive(name, mark)):
                 (self.folder / name).unlink(missing_ok=True)
+        marked = self.all()
+        for note in self.folder.glob("*.note"):
+            if note.stem not in marked:
+                note.unlink(missing_ok=True)
 
     @contextmanager
     def taken(self, name: str, label: str, run: str) -> Iterator[bool]:
