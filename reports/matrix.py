@@ -11,6 +11,9 @@ from reports.html import number
 
 Card = Mapping[str, Any]
 
+FIRST = ("randomization", "smoke", "class-discrimination")
+"""Suites that are gates stand before the others."""
+
 
 def evidence(verdicts: pd.DataFrame) -> list[dict[str, Any]]:
     """All verdicts as plain rows with an address each.
@@ -35,15 +38,16 @@ def matrices(rows: list[dict[str, Any]], cards: Mapping[str, Card]) -> list[dict
         cards: side table of the explainers.
 
     Returns:
-        Per subject `subject`, `suites` (name and number of columns), `checks` (names of the columns) and `rows`: the
+        Per subject `subject`, `suites` (name and number of columns), `checks` (names of the columns), `heads` (the
+        same, shortened) and `rows`: the
         `explainer`, its `group` and `summary`, and per column a cell (`verdict`, `estimate`, `id`, `said`) or None;
         references stand last.
     """
     found = []
     for subject in sorted({str(row["subject"]) for row in rows}):
         own = [row for row in rows if row["subject"] == subject]
-        columns = sorted({(str(row["suite"]), _order(own, row), str(row["check"])) for row in own})
-        places = [(suite, check) for suite, _, check in columns]
+        columns = sorted({(rank(row["suite"]), _order(own, row), str(row["check"])) for row in own})
+        places = [(suite, check) for (_, suite), _, check in columns]
         table: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         for row in own:
             cell = {"verdict": row["verdict"], "estimate": row["estimate"], "id": row["id"], "said": said(row)}
@@ -56,10 +60,33 @@ def matrices(rows: list[dict[str, Any]], cards: Mapping[str, Card]) -> list[dict
                 "subject": subject,
                 "suites": list(suites.items()),
                 "checks": [check for _, check in places],
+                "heads": short([check for _, check in places]),
                 "rows": [_row(name, table[name], places, cards.get(name, {})) for name in _names(table, cards)],
             }
         )
     return found
+
+
+def rank(suite: str) -> tuple[int, str]:
+    """Place of a suite on the page: gates first, then by name.
+
+    >>> sorted(["pixel-perturbation", "randomization", "class-discrimination"], key=rank)
+    ['randomization', 'class-discrimination', 'pixel-perturbation']
+    """
+    return (FIRST.index(suite) if suite in FIRST else len(FIRST)), suite
+
+
+def short(checks: list[str]) -> list[str]:
+    """Names of columns without the first word that three or more of them share.
+
+    >>> short(["cascading", "perturbation-mean", "perturbation-blur", "perturbation-road"])
+    ['cascading', 'mean', 'blur', 'road']
+    """
+    words = [check.partition("-")[0] for check in checks]
+    shared = {word for word in words if words.count(word) >= 3}
+    return [
+        check.removeprefix(f"{word}-") if word in shared else check for check, word in zip(checks, words, strict=True)
+    ]
 
 
 def said(row: Mapping[str, Any]) -> str:

@@ -63,7 +63,9 @@ def build(
     """
     pictures = store.read_pictures()
     sections = []
-    for subject, suite in sorted({(row["subject"], row["suite"]) for row in rows}):
+    for subject, suite in sorted(
+        {(row["subject"], row["suite"]) for row in rows}, key=lambda it: (it[0], matrix.rank(it[1]))
+    ):
         own = {name: table[(table["subject"] == subject) & (table["suite"] == suite)] for name, table in found.items()}
         if suite in RANDOMIZATION:
             sections.append(_randomization(own, (subject, suite), threshold_of(frame), (store, pictures), gallery))
