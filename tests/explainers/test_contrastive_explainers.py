@@ -1,5 +1,7 @@
 """Contrastive explainers as users meet them: what an answer holds, who is refused, what other weights are asked."""
 
+import dataclasses
+
 import pytest
 import torch
 from PIL import Image
@@ -256,3 +258,16 @@ def test_a_bare_module_is_explained():
     images = torch.rand(3, 1, 4, 4)
     assert get("cdeepex").explain(net, images).counterfactual.shape == images.shape
     assert from_tensor(net, images).num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "name"),
+    [
+        ("fashion-mnist/train", "vae", "fashion-mnist-vae"), ("fashion-mnist-square-train", "gan", "fashion-mnist-gan-biased"),
+        ("fashion-mnist-tshirt-shirt-train", "ae", "fashion-mnist-ae"),
+    ],
+)  # fmt: skip
+def test_a_generator_belongs_to_data_and_not_to_a_classifier(toy, data, kind, name):
+    subject, _ = toy
+    images = dataclasses.replace(subject.data, name=data)
+    assert start.belonging(dataclasses.replace(subject, reference=images), kind) == name
