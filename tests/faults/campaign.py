@@ -270,7 +270,7 @@ def full_disk(campaign: Campaign, tally: Tally, count: int) -> None:
     """A small file system that fills up while the run writes into it, and has room again later."""
     with tempfile.TemporaryDirectory(dir=campaign.place) as place:
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+            ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], capture_output=True, check=False
         )
         if mounted.returncode:
             return
@@ -278,7 +278,7 @@ def full_disk(campaign: Campaign, tally: Tally, count: int) -> None:
             for _ in range(count):
                 out = Path(place) / "run"
                 ballast = Path(place) / "ballast"
-                ballast.write_bytes(bytes(campaign.draw.randrange(850_000, 980_000)))
+                ballast.write_bytes(bytes((8 << 20) - campaign.draw.randrange(60_000, 350_000)))
                 words = toy_run(out, "--quiet", explainers=CHOSEN, jobs=2)
                 tally.faults += 1
                 finish(words, tally, expected=2)

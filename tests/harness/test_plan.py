@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -171,3 +172,26 @@ def test_a_cell_that_two_suites_share_is_planned_once():
         draws=DRAWS, base=0, dtype="float32",
     )  # fmt: skip
     assert grid.keys == made(16, 2).keys
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_parts_are_the_same_on_every_machine_and_of_similar_size(count):
+    grid = made(64, 20)
+    sizes = [len(grid.part(index, count).tasks) for index in range(count)]
+    assert sum(sizes) == len(grid.tasks) and max(sizes) < 3 * min(sizes)
+    again = replace(grid, tasks=tuple(reversed(grid.tasks)))
+    assert sorted(grid.part(0, count).keys) == sorted(again.part(0, count).keys)
+
+
+def test_forty_thousand_cells_are_planned_quickly_and_share_what_they_can():
+    names = [ExplainerFacts(f"e{number}", {"name": f"e{number}"}, 1, {"cost": 1.0}) for number in range(50)]
+    begun = time.process_time()
+    grid = made(64, 60, chosen=names)
+    cut = grid.shards(grid.tasks)
+    assert len(grid.tasks) > 24_000 and len(set(grid.keys)) == len(grid.tasks)
+    assert sum(len(shard.cells) for shard in cut) == len(grid.tasks)
+    assert len({id(task.cell.images) for task in grid.tasks}) < 200
+    entries = grid.entries()
+    assert len({id(entry["images"]) for entry in entries}) <= 8
+    join(entries, entries, "a")
+    assert time.process_time() - begun < 15
