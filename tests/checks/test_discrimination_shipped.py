@@ -65,8 +65,8 @@ def test_the_certificate_keeps_most_pairs_that_the_model_finds() -> None:
 
 @pytest.mark.parametrize(
     ("explainer", "least"),
-    [("occlusion", 0.75), ("lrp-a3b2", 0.6), ("lrp-a2b1", 0.45), ("gradient", 0.4), ("input-x-gradient", 0.4), ("integrated-gradients", 0.4),
-     ("gradcam", 0.4)],
+    [("occlusion", 0.75), ("lrp-a3b2", 0.6), ("lrp-a2b1", 0.45), ("gradient", 0.4), ("input-x-gradient", 0.4),
+     ("integrated-gradients", 0.4), ("gradcam", 0.4)],
 )  # fmt: skip
 def test_where_the_relevance_lies(explainer: str, least: float) -> None:
     assert mean(mosaics(), explainer, "grid-localisation", "mass") >= least
