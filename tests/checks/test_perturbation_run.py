@@ -17,6 +17,7 @@ from bench.checks import CHECKS, CellResult
 from bench.checks.perturbation import run_block
 from bench.checks.perturbation.declared import PIXEL_CHECKS, STEPS, parse
 from models.base import Subject
+from models.naming import UsageError
 from reports import schema
 
 from .fakes import Fake, gradient, noise
@@ -141,6 +142,13 @@ def test_a_block_without_a_right_image() -> None:
     explainer = Fake("product", product)
     rows = frame(run([explainer], ("perturbation-road",), model)["perturbation-road", "product"])
     assert list(rows.status) == ["not-applicable"] * 6 and explainer.calls == 0
+
+
+def test_a_model_of_one_class_is_refused() -> None:
+    model = small(count=12, side=SIDE)
+    one = model.with_model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 1)))
+    with pytest.raises(UsageError, match="has 1 class; perturbation needs at least 2"):
+        run([Fake("product", product)], model=one)
 
 
 def test_values_depend_on_no_other_explainer_no_batch_and_no_neighbour_image() -> None:

@@ -17,6 +17,7 @@ from explainers.base import status_of
 from explainers.controls import image_key
 from explainers.passes import network, rows_for, shared_passes
 from models.base import Subject
+from models.naming import UsageError
 from models.seeds import derive
 
 from . import orders
@@ -63,31 +64,33 @@ def run_block(
 
     Yields:
         One result per wanted pair. An explainer that raises gives results with its error; the others go on.
+
+    Raises:
+        UsageError: a model of one class, whose probability is 1 whatever is replaced.
     """
+    if subject.num_classes < 2:
+        raise UsageError(
+            f"{subject.name} has {subject.num_classes} class; perturbation needs at least 2 to see a probability fall"
+        )
     names = {name for _, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
     with shared_passes():
         block = _Block(subject, members, indices, protocol, derive(base, "explain", seed), batch_size)
-        scenes: dict[str, _Ground] = {}
-        for check in dict.fromkeys(check for check, _ in sorted(wanted)):
-            kind, patches = parse(check)
-            for name in [explainer.name for explainer in members if (check, explainer.name) in set(wanted)]:
-                start = time.perf_counter()
-                result = CellResult(name, check, seed=seed)
+    for check in dict.fromkeys(check for check, _ in sorted(wanted)):
+        shared: _Ground | None = None
+        own = parse(check)[0] == COUNTERFACTUAL
+        for name in [explainer.name for explainer in members if (check, explainer.name) in wanted]:
+            start = time.perf_counter()
+            result = CellResult(name, check, error=block.errors.get(name), seed=seed)
+            if result.error is None:
                 try:
-                    if name in block.errors:
-                        result.error = block.errors[name]
-                    else:
-                        ground = scenes.get(check) if kind != COUNTERFACTUAL else None
-                        if ground is None:
-                            ground = block.ground(kind, patches, base, name)
-                        if ground is not None and kind != COUNTERFACTUAL:
-                            scenes = {check: ground}
-                        result.rows = block.rows(check, name, seed, ground)
+                    if shared is None or own:
+                        shared = block.ground(check, base, name)
+                    result.rows = block.rows(check, name, seed, shared)
                 except Exception as error:
                     result.rows, result.error = [], described(error)
-                result.seconds = block.seconds.get(name, 0.0) + time.perf_counter() - start
-                yield result
+            result.seconds = block.seconds.get(name, 0.0) + time.perf_counter() - start
+            yield result
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,10 @@ class _Block:
                 self.errors[explainer.name] = described(error)
             self.seconds[explainer.name] = time.perf_counter() - start
 
-    def ground(self, kind: str, patches: bool, base: int, name: str) -> _Ground | None:
+    def ground(self, check: str, base: int, name: str) -> _Ground | None:
         """What is shared under a replacement; None where there is nothing to replace or nothing to replace it by."""
         scene = self.scene
+        kind, patches = parse(check)
         if not len(scene.images):
             return None
         if kind == COUNTERFACTUAL:
