@@ -76,8 +76,14 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     """
     values = Values(frame)
     table = _Table(values, threshold_of(frame))
-    rows = [_row(values, group, table.judge(group)) for group in values.groups(ROWS)]
+    rows = [_row(values, group, table.judge(group)) for group in _ordered(values.groups(ROWS))]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _ordered(groups: list[Group]) -> list[Group]:
+    """Put the gate first where the images were made to answer it, and last where mosaics of other images stand in."""
+    made = {group[0] for group in groups if group[3] == "class-similarity"}
+    return sorted(groups, key=lambda group: (group[:2], group[0] not in made and group[3] in LOCATED))
 
 
 def _row(values: Values, group: Group, told: Judgement) -> dict[str, object]:

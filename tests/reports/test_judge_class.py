@@ -193,3 +193,10 @@ def test_failures_are_told():
 def test_the_table_of_verdicts_includes_them():
     frame = schema.check(pd.DataFrame([*located("e", 0.6), *BASELINES]))
     assert set(verdicts(frame)["check"]) == {"grid-localisation"}
+
+
+@pytest.mark.parametrize(("pair", "first"), [("class-similarity", "grid-localisation"), ("class-similarity-top2",) * 2])
+def test_the_gate_stands_first_where_the_images_were_made_for_it(pair, first):
+    records = [*located("e", 0.6), *similar("e", 0.4, check=pair), *BASELINES]
+    table = judge(schema.check(pd.DataFrame(records)))
+    assert table[table["explainer"] == "e"]["check"].tolist()[0] == first
