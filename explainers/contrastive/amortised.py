@@ -196,7 +196,7 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> maps = torch.tensor([[[0.0, 1.0]], [[2.0, 5.0]]])
-        >>> pearson(maps, torch.tensor([[[3.0, 5.0]], [[1.0, 0.0]]])).tolist()
+        >>> pearson(maps, torch.tensor([[[3.0, 5.0]], [[1.0, 0.0]]])).round(decimals=6).tolist()
         [1.0, -1.0]
     """
     a, b = first.flatten(1).double(), second.flatten(1).double()

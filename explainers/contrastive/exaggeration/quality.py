@@ -75,7 +75,7 @@ def rank_correlation(values: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> rank_correlation(torch.tensor([[0.1, 0.2, 0.9], [3.0, 2.0, 1.0]])).tolist()
+        >>> rank_correlation(torch.tensor([[0.1, 0.2, 0.9], [3.0, 2.0, 1.0]])).round(decimals=6).tolist()
         [1.0, -1.0]
     """
     below = (values[:, :, None] > values[:, None, :]).double().sum(2)
