@@ -39,6 +39,7 @@ def test_the_recommended_choice_gives_the_run_again(kept):
     assert len(frame) and found.summary["share"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_pictures_of_the_page_stay_as_they_are(kept, tmp_path):
     plain = bench.run(**OPTIONS, out=str(tmp_path / "b"))
     assert read_maps(plain.path) == [] and not (plain.path / "maps").exists()

@@ -22,7 +22,7 @@ MEASURES = {name: {"direction": "lower", "range": [-1, 1]} for name in synthetic
 EVIL = "<script>alert('x')</script>|\x0b&\"]]>"
 
 
-def build(path, images=8, seeds=4, names=NAMES, planted=None, protocol=None, **info):
+def build(path, images=5, seeds=4, names=NAMES, planted=None, protocol=None, **info):
     """A run folder whose explainers behave as planted."""
     known = dict(synthetic.PLANTED)
     synthetic.PLANTED.update(planted or {})

@@ -217,6 +217,7 @@ def test_other_suites_have_a_section_with_their_figures(tmp_path, monkeypatch):
         assert word in page.words, word
 
 
+@pytest.mark.slow
 def test_perturbation_has_ranks_and_costs(tmp_path):
     """Cost against faithfulness, and which explainers can be told apart."""
     import test_leaderboard
@@ -233,6 +234,7 @@ def test_perturbation_has_ranks_and_costs(tmp_path):
     assert "Cost against faithfulness on toy-vgg" in page.words and "Which explainers can be told apart" in page.words
 
 
+@pytest.mark.slow
 def test_a_multiverse_is_shown_where_maps_were_kept(tmp_path):
     import test_multiverse
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ def test_every_module_of_reports_can_be_imported():
     assert int(count) > 20
 
 
+@pytest.mark.slow
 def test_the_commands_work(tmp_path):
     names = ("sensitive", "guided")
     one, two = (synthetic.build(tmp_path / name, names, images=2, seeds=2).path for name in "ab")
