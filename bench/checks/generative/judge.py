@@ -110,8 +110,8 @@ def embedding_for(subject: Subject) -> Embedding:
     images = subject.reference.load(range(min(PAIRS, len(subject.reference))))
     codes, shifted, others = (_encoded(EMBEDDING, x) for x in (images, nudged(images), images.roll(1, 0)))
     cosine = torch.nn.functional.cosine_similarity
-    threshold, error = equal_error(cosine(codes, shifted), cosine(codes, others))
-    return Embedding(EMBEDDING, threshold, error)
+    threshold, share = equal_error(cosine(codes, shifted), cosine(codes, others))
+    return Embedding(EMBEDDING, threshold, share)
 
 
 def nudged(images: Tensor) -> Tensor:
