@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ CHECKS = ("cascading", "cascading-all", "independent")
 
 
 def show_verdicts(table: pd.DataFrame) -> None:
-    """Print one line per explainer: the verdict, and the sensitivity D with its interval where it is defined.
+    """Print one line per explainer, the references last.
 
-    The reference explainers stand last.
+    On randomisation: the verdict, and the sensitivity D with its interval where it is defined. On other suites: per check
+    the verdict, and the estimate with half the width of its 95% interval.
 
     Args:
         table: as `reports.verdicts` gives it.
@@ -31,6 +33,9 @@ def show_verdicts(table: pd.DataFrame) -> None:
     from bench.suites import REFERENCES
 
     for (subject, suite), rows in table.groupby(["subject", "suite"], sort=False):
+        if not set(rows["check"]) & set(CHECKS):
+            _show_checks(f"{suite} of {subject}", rows)
+            continue
         view = _table(("explainer", "verdict", "D, head random", "D, cascade", "D, one layer", "n", "why"))
         view.title, view.title_justify = f"{suite} of {subject}", "left"
         groups: dict[str, list[dict[str, Any]]] = {
@@ -49,6 +54,38 @@ def show_verdicts(table: pd.DataFrame) -> None:
                 Text(str(first["reason"])),
             )
         _print(view)
+
+
+def _show_checks(title: str, rows: pd.DataFrame) -> None:
+    """Print the verdicts of a suite whose checks stand beside each other."""
+    from rich.text import Text
+
+    from bench.suites import suites
+
+    references = {name for suite in suites() for name in suite.references}
+    checks = list(dict.fromkeys(rows["check"]))
+    shared = "perturbation-"
+    view = _table(("explainer", *(check.removeprefix(shared) for check in checks), "n"))
+    view.title, view.title_justify = title, "left"
+    found = {(str(row["explainer"]), str(row["check"])): row for row in rows.to_dict("records")}
+    names = list(dict.fromkeys(str(name) for name in rows["explainer"]))
+    for name in sorted(names, key=lambda name: (name in references, names.index(name))):
+        own = [found.get((name, check)) for check in checks]
+        counts = sorted({f"{row['n']}/{row['expected']}" for row in own if row is not None and row["expected"]})
+        cells = [
+            Text("-") if row is None else Text(_brief(row), style=COLOURS.get(str(row["verdict"]), "magenta"))
+            for row in own
+        ]
+        view.add_row(Text(name, style="dim" if name in references else ""), *cells, ", ".join(counts[:2]))
+    _print(view)
+
+
+def _brief(row: Mapping[Any, Any]) -> str:
+    """A verdict with its estimate and half the width of the interval, for example `PASS 0.34 ±0.04`."""
+    if row["estimate"] != row["estimate"]:
+        return str(row["verdict"])
+    half = (row["ci_high"] - row["ci_low"]) / 2
+    return f"{row['verdict']} {row['estimate']:.2f}" + ("" if half != half else f" ±{half:.2f}")
 
 
 def show_plan(prepared: Prepared) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.checks.base import CheckInfo, Measure
 
 SUITE = "generative"
-FAMILY = "generative.run"
+FAMILY = "bench.checks.generative.run"
 BLOCK = 32
 SET = 1024
 """Images in one set; distances of sets need many, so a set is one cell."""
