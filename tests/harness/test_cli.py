@@ -9,7 +9,20 @@ from typer.testing import CliRunner
 from bench.cli import app
 from tests.harness.support import MODEL, ROOT, TOY, bench, environment, toy_run
 
-COMMANDS = ("run", "plan", "list", "inspect", "explain", "export", "report", "train", "verify")
+COMMANDS = (
+    "run",
+    "plan",
+    "list",
+    "inspect",
+    "explain",
+    "export",
+    "report",
+    "compare",
+    "leaderboard",
+    "merge",
+    "train",
+    "verify",
+)
 runner = CliRunner()
 
 
@@ -35,7 +48,9 @@ def test_help_is_free_of_torch(words):
         "try: main()\nexcept SystemExit as end: assert not end.code\n"
         "assert not {'torch', 'pandas', 'numpy', 'joblib', 'pyarrow'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Usage: bench" in done.stdout
 
@@ -54,7 +69,9 @@ def test_lists_are_free_of_torch(kind):
         "try: main()\nexcept SystemExit as end: assert not end.code\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     cards = json.loads(done.stdout)
     assert cards and all(card["name"] for card in cards)
