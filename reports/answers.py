@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports import leaderboard
 from reports.leaderboard import GATES, REFERENCE
 
 Answer = tuple[str, list[str]]
@@ -45,9 +46,8 @@ def answers(
 
 def gate_rows(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The rows that open or close the way: randomisation at the output layer, class discrimination."""
-    places = set(GATES.values()) | {("smoke", "cascading")}
-    keep = [place in places for place in zip(verdicts["suite"], verdicts["check"], strict=True)]
-    return verdicts[np.asarray(keep, dtype=bool)]
+    gates = {**GATES, "smoke": ("smoke", ("cascading",))}
+    return pd.concat([leaderboard.gate_rows(verdicts, *place) for place in gates.values()])
 
 
 def duration(seconds: float) -> str:
@@ -79,7 +79,7 @@ def _usable(part: pd.DataFrame) -> list[str]:
     passing = sorted(name for name, found in words.items() if found == {"PASS"})
     failing = sorted(name for name, found in words.items() if "FAIL" in found)
     rest = sorted(words.keys() - set(passing) - set(failing))
-    run = [gate for gate, place in GATES.items() if place in set(zip(gates["suite"], gates["check"], strict=True))]
+    run = [gate for gate, (suite, _) in GATES.items() if (gates["suite"] == suite).any()]
     through = f" ({', '.join(run)})" if run else ""
     sentences = [
         f"{_listed(passing)} {'passes' if len(passing) == 1 else 'pass'} every gate that was run{through}."

@@ -10,13 +10,17 @@ import numpy as np
 import pandas as pd
 
 from reports import stats
-from reports.grid import blocks
+from reports.grid import Block, blocks
 
 RANKED = {
     "faithfulness": (("perturbation-*", "abpc"),),
     "localisation": (("grid-localisation", "mass"), ("planted-cue", "mass")),
 }
 """What explainers are ranked by: check and measure; larger is better in all of them."""
+
+
+CERTIFIED = "certified"
+"""Measure that is 1 where the model is known to use the evidence; other pairs of image and class are not scored."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,19 @@ def scores_of(frame: pd.DataFrame, *, resamples: int = stats.RESAMPLES) -> list[
         resamples: number of bootstrap samples.
     """
     found = []
+    certificates = blocks(frame, CERTIFIED)
     for aspect, pairs in RANKED.items():
         for pattern, measure in pairs:
             parts: dict[tuple[str, str], dict[str, stats.Floats]] = {}
-            for (subject, explainer, _, check), block in blocks(frame, measure).items():
-                if fnmatchcase(check, pattern):
-                    parts.setdefault((subject, check), {})[explainer] = block.values[-1]
+            for group, block in blocks(frame, measure).items():
+                if fnmatchcase(group[3], pattern):
+                    values = _certified(block, certificates.get(group))
+                    parts.setdefault((group[0], group[3]), {})[group[1]] = values
             for (subject, check), members in sorted(parts.items()):
                 width = max(values.shape[1] for values in members.values())
                 stack = np.stack([_padded(values, width) for values in members.values()])
+                if not np.isfinite(stack).any():
+                    continue
                 drawn = stats.resampled_means(stack, resamples=resamples)
                 found.append(Score(aspect, subject, check, measure, tuple(members), drawn))
     return found
@@ -137,6 +145,15 @@ def seconds_per_explanation(frame: pd.DataFrame) -> dict[str, list[float]]:
     grouped = one.groupby(["explainer", "cell"])["seconds"].agg(["first", "size"])
     each = grouped["first"] / grouped["size"]
     return {str(name): [float(value) for value in part] for name, part in each.groupby(level="explainer")}
+
+
+def _certified(block: Block, certificate: Block | None) -> stats.Floats:
+    """Images x seeds, without those that are not certified; where nothing is said of it all count."""
+    if certificate is None:
+        return block.values[-1]
+    known = {image for image, row in zip(certificate.images, certificate.values[-1], strict=True) if (row == 1).any()}
+    keep = np.array([image in known for image in block.images], dtype=bool)
+    return np.where(keep[:, None], block.values[-1], np.nan)
 
 
 def _padded(values: stats.Floats, width: int) -> stats.Floats:

@@ -11,7 +11,7 @@ import synthetic
 from typer.testing import CliRunner
 
 import reports
-from reports import files, leaderboard_output, verdict
+from reports import files, grid, leaderboard_output, verdict
 from reports import leaderboard as module
 from reports.files import RunFolderError
 
@@ -183,9 +183,28 @@ def test_it_is_written_three_ways(runs, board, tmp_path):
 def test_a_gate_is_passed_on_every_model_or_not_at_all():
     rows = [("m1", "a", "PASS"), ("m2", "a", "PASS"), ("m1", "b", "PASS"), ("m2", "b", "FAIL"), ("m1", "c", "PASS")]
     table = pd.DataFrame(rows, columns=["subject", "explainer", "verdict"]).assign(suite="s", check="c")
-    assert module._gate(table, "s", "c") == {"a": "PASS", "b": "FAIL on m2", "c": "not run"}
-    assert module._gate(table[table["subject"] == "m2"], "s", "c") == {"a": "PASS", "b": "FAIL"}
-    assert module._gate(table, "s", "other") == {}
+    assert module._gate(table, "s", ("c",)) == {"a": "PASS", "b": "FAIL on m2", "c": "not run"}
+    assert module._gate(table[table["subject"] == "m2"], "s", ("c",)) == {"a": "PASS", "b": "FAIL"}
+    assert module._gate(table, "s", ("other",)) == {}
+    # A model with known pairs of classes is judged by them, another one by its two most likely classes.
+    likely = table[table["subject"] == "m1"].assign(check="top2", verdict="FAIL")
+    both = pd.concat([table, likely, likely.assign(subject="m3")])
+    assert module._gate(both, "s", ("c", "top2"))["a"] == "FAIL on m3"
+
+
+def test_only_certified_pairs_are_ranked(tmp_path):
+    from reports.scores import scores_of
+
+    store = scored(tmp_path / "a", "grid-localisation", "mass", suite="other", classes=(3, 7))
+    frame = reports.load(store.path)
+    certified = frame.assign(measure="certified", value=(frame["target"] == 7).astype(float))
+    alone = scores_of(grid.with_targets(frame[frame["target"] == 7]), resamples=20)[0]
+    found = scores_of(grid.with_targets(pd.concat([frame, certified], ignore_index=True)), resamples=20)[0]
+    np.testing.assert_allclose(found.drawn[0], alone.drawn[0])
+    assert (
+        scores_of(grid.with_targets(pd.concat([frame, certified.assign(value=0.0)], ignore_index=True)), resamples=20)
+        == []
+    )
 
 
 def test_names_of_users_are_escaped(tmp_path, monkeypatch):
