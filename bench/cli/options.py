@@ -35,17 +35,18 @@ class Option:
 
 
 OPTIONS = (
-    Option("suite", list[str], "Suite to run; repeatable: smoke, randomization.", "NAME"),
+    Option("suite", list[str], "Suite to run; repeatable: randomization, class-discrimination, pixel-perturbation, "
+           "patch-perturbation, generative, smoke, or all.", "NAME"),
     Option("model", list[str], "Model to test; repeatable: a zoo name, torchvision:NAME, file.py:function or "
-           "package.module:function. Default: fmnist-vgg.", "MODEL"),
+           "package.module:function. Default: those of the suite.", "MODEL"),
     Option("data", str, "Images to explain: a data set name, a folder of class sub-folders, or an .npz. Default: the "
            "model's own.", "DATA"),
     Option("explainers", str, "Comma list of names, globs (lrp-*), parameters (integrated-gradients[steps=200]), "
            "combinators (smoothgrad(saliency)). Default: the suite's own list.", "LIST"),
     Option("images", int, "Number of images. Default: as the profile says.", "N"),
-    Option("seeds", int, "Number of randomised models per stage. Default: as the profile says.", "N"),
+    Option("seeds", int, "Number of randomised models per stage, where models are randomised. Default: as the profile says.", "N"),
     Option("protocol", str, "recommended (default), nuzzo2020, adebayo2018 or sixt2020.", "NAME"),
-    Option("profile", str, "quick (default): 16 images x 5 seeds; standard: 32 x 10; full: 64 x 20.", "NAME"),
+    Option("profile", str, "quick (default), standard or full: how many images and seeds; see bench list suites.", "NAME"),
     Option("device", str, "auto (default), cpu, cuda, or a list such as cuda:0,cuda:1.", "DEVICE"),
     Option("precision", str, "float32 (default), bfloat16 or float64.", "TYPE"),
     Option("batch_size", int, "Images per pass; results do not depend on it. Default: chosen per explainer.", "N"),
