@@ -317,7 +317,11 @@ def _check_tasks(
         # Without the stages of the model, rows about no image belong to steps that only the check knows of.
         known = facts.staged or not facts.per_stage
         rows = layers * (count * facts.per_image + facts.per_stage) if known else None
-        shown = {"images": subject.ids[start:stop], "images_digest": subject.digests[f"{start}:{stop}"], "rows": rows}
+        shown: dict[str, Any] = {
+            "images": subject.ids[start:stop],
+            "images_digest": subject.digests[f"{start}:{stop}"],
+            "rows": rows,
+        }
         for seed in range(seeds):
             for name, identity, cost in chosen:
                 cell = Cell(**common, **shown, explainer=name, explainer_identity=identity, seed=seed)
