@@ -44,7 +44,7 @@ OPTIONS = (
     Option("explainers", str, "Comma list of names, globs (lrp-*), parameters (integrated-gradients[steps=200]), "
            "combinators (smoothgrad(saliency)). Default: the suite's own list.", "LIST"),
     Option("images", int, "Number of images. Default: as the profile says.", "N"),
-    Option("seeds", int, "Number of randomised models per stage, where models are randomised. Default: as the profile says.", "N"),
+    Option("seeds", int, "Number of randomised models per stage. Default: as the profile says.", "N"),
     Option("protocol", str, "recommended (default), nuzzo2020, adebayo2018 or sixt2020.", "NAME"),
     Option("profile", str, "quick (default), standard or full: how many images and seeds; see bench list suites.", "NAME"),
     Option("device", str, "auto (default), cpu, cuda, or a list such as cuda:0,cuda:1.", "DEVICE"),
