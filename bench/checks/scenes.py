@@ -21,11 +21,13 @@ class Scenes:
     Attributes:
         subject: the trained model; its `data` are the images asked about.
         indices: of the images in `subject.data`.
+        source: the subject as it was given, which remembers its certificate from block to block.
         made: whether the images were composed for the subject, which then was not trained on their like.
     """
 
     subject: Subject
     indices: tuple[int, ...]
+    source: Subject
     made: bool = False
 
     @property
@@ -60,7 +62,7 @@ class Scenes:
             UsageError: the model has to use the evidence of these images and does not; the message says which line of the
                 certificate fails. Composed images are never refused as a whole: every pair is kept or not.
         """
-        return certify(self.subject, self.indices) if self.made else required(self.subject, self.indices)
+        return certify(self.subject, self.indices) if self.made else required(self.source, self.indices)
 
     def certified(self, places: Sequence[int], classes: Sequence[int]) -> list[bool]:
         """Whether the model uses the evidence of each class in the image at each place of the block.
@@ -85,9 +87,8 @@ class Scenes:
 def own(subject: Subject, indices: Sequence[int]) -> Scenes:
     """The subject's own images at these indices; where their evidence is known the oracle is told of it."""
     truth = subject.data.truth
-    if truth is not None and subject.evidence is None:
-        subject = replace(subject, evidence=truth.evidence)
-    return Scenes(subject, tuple(indices))
+    told = replace(subject, evidence=truth.evidence) if truth is not None and subject.evidence is None else subject
+    return Scenes(told, tuple(indices), subject)
 
 
 def composed(subject: Subject, indices: Sequence[int]) -> Scenes:
@@ -98,4 +99,4 @@ def composed(subject: Subject, indices: Sequence[int]) -> Scenes:
     """
     data = mosaics_of(subject.data, count=max(indices) + 1)
     evidence = None if data.truth is None else data.truth.evidence
-    return Scenes(replace(subject, data=data, evidence=evidence), tuple(indices), made=True)
+    return Scenes(replace(subject, data=data, evidence=evidence), tuple(indices), subject, made=True)
