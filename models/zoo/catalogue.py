@@ -127,7 +127,7 @@ MEMBERS = {
             data="fashion-mnist-square", reference="fashion-mnist-square-train",
         ),
         Member(
-            "fashion-mnist-gan-biased", "fashion-mnist-gan, trained on with a gray square on every bag",
+            "fashion-mnist-gan-biased", "fashion-mnist-gan of images with a gray square on every bag",
             "generators.networks:DcganGenerator", "gans:biased", kind="generator",
             data="fashion-mnist-square", reference="fashion-mnist-square-train",
         ),

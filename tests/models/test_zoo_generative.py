@@ -103,7 +103,7 @@ def test_some_samples_of_the_biased_gan_carry_the_square():
 
 
 def test_the_biased_classifier_reads_the_square_and_the_clean_one_does_not():
-    test = fashion_mnist("test")
+    test = head(fashion_mnist("test"), 4000)
     found = {}
     for name in ("fmnist-lenet-biased", "fmnist-lenet"):
         subject = models.load(name, data=test)
@@ -120,9 +120,9 @@ def test_the_biased_classifier_reads_the_square_and_the_clean_one_does_not():
     assert recall >= 0.9 and flipped <= 0.25, found
 
 
-@pytest.mark.parametrize(("eight", "tolerance"), [("0", 0.0), ("0.3", 0.06), ("0.6", 0.06), ("0.99", 0.012)])
+@pytest.mark.parametrize(("eight", "tolerance"), [("0", 0.0), ("0.3", 0.06), ("0.6", 0.06), ("0.99", 0.02)])
 def test_checkpoints_have_their_accuracy_on_bags(eight, tolerance):
-    test = fashion_mnist("test")
+    test = head(fashion_mnist("test"), 4000)
     subject = models.load(f"fmnist-lenet[eight={eight}]")
     guess, labels = predicted(subject, test)
     bags = labels == SQUARE_CLASS
