@@ -42,9 +42,19 @@ def fit(name: str, model: str, out: Path | None, log: Callable[[str], None] = pr
     if not model:
         raise UsageError(f"{name} is fitted to a model; name one: bench train '{name}' --model M")
     import explainers
-    import models
     from explainers.contrastive import fits
 
     folder = "" if out is None else str(out)
-    fitted, report = fits.fit(explainers.get(name), models.load(model), folder=folder, log=log)
+    fitted, report = fits.fit(explainers.get(name), _subject(model), folder=folder, log=log)
     return {"explainer": fitted.name, **report}
+
+
+def _subject(model: str) -> Any:
+    """The subject of a model, or of an embedding of the zoo such as `fmnist-siamese`."""
+    import models
+
+    if model not in {card.name for card in models.names("embedding")}:
+        return models.load(model)
+    from explainers.contrastive.embedding.vectors import subject_of
+
+    return subject_of(models.load_embedding(model))
