@@ -148,7 +148,6 @@ def test_a_run_whose_references_are_wrong_is_invalid(folder, monkeypatch):
     [
         (["run"], "no suite was given"),
         (["run", "--suite", "smok"], "did you mean 'smoke'"),
-        (["run", "--suite", "generative"], "not part of this version"),
         (["run", "--suite", "smoke", "--explainers", "salency"], "did you mean 'saliency'"),
         (["run", "--suite", "smoke", "--explainers", "zzz-*"], "matches no explainer"),
         (["run", "--suite", "smoke", "--explainers", "saliency(gradient"], "not closed"),

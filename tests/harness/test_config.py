@@ -30,7 +30,6 @@ def test_command_line_wins_over_file_over_profile(tmp_path):
     [
         ({}, ["--suite", "randomization"]),
         ({"suite": "randomisation"}, ["randomisation", "did you mean 'randomization'"]),
-        ({"suite": "generative"}, ["not part of this version", "smoke"]),
         ({"suite": "smoke", "imgaes": 3}, ["imgaes", "did you mean 'images'"]),
         ({"suite": "smoke", "images": 0}, ["--images", "at least 1"]),
         ({"suite": "smoke", "images": "many"}, ["--images", "whole number"]),
