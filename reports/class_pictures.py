@@ -71,10 +71,10 @@ def two_classes(pictures: Sequence[Picture], image: str, *, theme: Theme = "ligh
                     axis.set_ylabel(str(picture.meta["explainer"]), rotation=0, ha="right", va="center", fontsize=8)
                 else:
                     _map(axis, *tile)
-                for place in range(2) if masks is not None else ():
+                for place, mask in enumerate(() if masks is None else masks[:2]):
                     # The maps show the outline of their own class, the image and the difference those of both.
                     if column in (0, 3) or column == place + 1:
-                        _outlined(axis, masks[place], place)
+                        _outlined(axis, mask, place)
                 if line == 0:
                     a, b = picture.meta["classes"][at]
                     axis.set_title(("image", a, b, "difference")[column], fontsize=8)

@@ -190,8 +190,8 @@ def class_intervals(
         return figure
 
 
-def _number(known: Mapping[str, float], name: str) -> float:
-    value = known.get(name, float("nan"))
+def _number(known: Mapping[Any, Any], name: str) -> float:
+    value = float(known.get(name, float("nan")))
     return value if np.isfinite(value) else -np.inf
 
 
