@@ -191,7 +191,8 @@ def reached(network: nn.Module, *, square: bool, count: int = 2000) -> dict[str,
     Returns:
         `smallest-class-share`, the share of the rarest of ten classes by `fmnist-oracle`, and `confidence`, the mean
         of its largest probability (both only where it has weights); `mean-gap`, the distance of the mean image to that
-        of the test images, root of the mean square; with `square` also `square-share`, samples with a gray square.
+        of the test images, root of the mean square; with `square` also `square-share`, samples whose corner has a mean
+        above 0.3 (training images: 0.1; plain images: 0.003).
     """
     draw = torch.Generator().manual_seed(derive(0, "samples"))
     with torch.inference_mode():
@@ -200,8 +201,8 @@ def reached(network: nn.Module, *, square: bool, count: int = 2000) -> dict[str,
     gap = drawn.mean(0) - tensors(test)[0].float().mean(0) / 255
     figures = {"mean-gap": float(gap.square().mean().sqrt()), **_seen(drawn)}
     if square:
-        corner = drawn[:, 0, SQUARE_ROWS, SQUARE_COLUMNS].flatten(1)
-        figures["square-share"] = float((((corner.mean(1) - 0.5).abs() < 0.1) & (corner.std(1) < 0.1)).float().mean())
+        corner = drawn[:, 0, SQUARE_ROWS, SQUARE_COLUMNS].mean((1, 2))
+        figures["square-share"] = float((corner > 0.3).float().mean())
     return figures
 
 
