@@ -44,13 +44,15 @@ COLUMNS = {
 """Columns of the verdict table and their types."""
 
 MEANINGS = {
-    "PASS": "The maps change when the model is randomised: the lower bound of D is above the threshold.",
-    "FAIL": "The maps stay as they are: the upper bound of D is below the threshold, or nothing in the model "
-    "changes them.",
-    "INCONCLUSIVE": "The interval of D holds the threshold: more images or more seeds are needed.",
+    "PASS": "The whole interval is on the good side. Randomisation: the maps change when the model does (the lower bound of D "
+    "is above the threshold). Other suites: better than chance and than the baselines that the reason names.",
+    "FAIL": "The whole interval is on the bad side. Randomisation: the maps stay as they are, or nothing in the model changes "
+    "them. Other suites: no better than chance or than a baseline.",
+    "INCONCLUSIVE": "The interval holds the threshold: more images or more seeds are needed.",
     "UNRELIABLE": "The explainer does not agree with itself on the trained model, so a change says nothing.",
     "UNDEFINED": "There is nothing to compare: constant or zero maps, or no values because cells failed.",
-    "N/A": "The question has no answer here, for example because the randomised model is dead.",
+    "N/A": "The question has no answer here, for example because the randomised model is dead or the explainer does not take "
+    "such a model.",
 }
 """What each verdict means, in one sentence."""
 
@@ -240,7 +242,8 @@ def _without_values(chosen: Block) -> Judgement:
     codes = Counter(STATUSES[code] for code in chosen.status[chosen.status != ABSENT].tolist())
     status, count = codes.most_common(1)[0]
     if status == "not-applicable":
-        return Judgement("N/A", "the randomised model is dead: nothing to compare")
+        why = "the randomised models are dead, or the explainer was fitted to the trained one and shows the same without it"
+        return Judgement("N/A", f"nothing to compare: {why}")
     return Judgement("UNDEFINED", f"no value: {count} of {sum(codes.values())} are {status}")
 
 

@@ -145,7 +145,8 @@ class Block:
             model: a private copy, with random layers or not.
             names: explainers with work here; those that failed on the trained model keep that error.
             stage: for the record of an error.
-            healthy: a dead model is not explained; its scores are empty.
+            healthy: a dead model is not explained; its scores are empty. Nor are random ones by explainers that were fitted to
+                the trained one.
             seed: of the explanations, None for the common one.
         """
         from explainers.passes import shared_passes
@@ -161,7 +162,9 @@ class Block:
             for name in wanted:
                 if name in self.errors:
                     results[name] = self.errors[name]
-                elif not healthy:
+                elif not healthy or (stage and self.by_name[name].info.amortised):
+                    # Nothing to score: a dead model, or an explainer fitted to the trained one, which shows the same images
+                    # whatever becomes of it.
                     results[name] = Scores(targets.tolist(), None, slice(0, 0), None)
                 else:
                     try:

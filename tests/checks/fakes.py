@@ -74,6 +74,7 @@ class Card:
     signed: bool = True
     stochastic: bool = False
     channels: str = "sum"
+    amortised: bool = False
 
 
 @dataclass

@@ -381,3 +381,16 @@ def test_calibration_keeps_failures_apart() -> None:
         assert error is not None
         assert error["message"] == "no"
         assert (frame(found[check, "x"]).value == 1.0).all()
+
+
+def test_what_was_fitted_to_the_trained_model_is_not_asked_about_random_ones() -> None:
+    asked = []
+
+    def fitted(model: Subject, images: Tensor, targets: Tensor, seed: int) -> Tensor:
+        asked.append(model)
+        return gradient(model, images, targets, seed)
+
+    member = Fake("fitted", fitted, Card(amortised=True))
+    rows = frame(walk([member, Fake("g", gradient)])["cascading", "fitted"])
+    assert len(asked) == 1
+    assert set(rows[rows.stage == 0].status) == {"ok"} and set(rows[rows.stage > 0].status) == {"not-applicable"}
