@@ -220,16 +220,8 @@ class Plan:
         )  # fmt: skip
         cost = sum(task.cost for task in tasks)
         return Shard(
-            subject.text,
-            subject.data,
-            first.start,
-            first.stop,
-            indices,
-            first.family,
-            first.cell.seed,
-            cells,
-            cost,
-        )
+            subject.text, subject.data, first.start, first.stop, indices, first.family, first.cell.seed, cells, cost,
+        )  # fmt: skip
 
 
 def blocks(images: int, size: int = BLOCK) -> list[tuple[int, int]]:
@@ -304,11 +296,9 @@ def _check_tasks(
     layers = len(subject.stages) + 1 if facts.staged else 1
     # What many cells share is made once, and held once.
     common = {
-        **common,
-        "check_identity": facts.identity,
-        "subject": subject.name,
-        "subject_identity": canonical(subject.identity),
-    }
+        **common, "check_identity": facts.identity,
+        "subject": subject.name, "subject_identity": canonical(subject.identity),
+    }  # fmt: skip
     chosen = (
         [(MODEL, "null", 1.0)] if facts.about_model else [(each.name, each.identity, each.cost) for each in explainers]
     )
@@ -317,11 +307,8 @@ def _check_tasks(
         # Without the stages of the model, rows about no image belong to steps that only the check knows of.
         known = facts.staged or not facts.per_stage
         rows = layers * (count * facts.per_image + facts.per_stage) if known else None
-        shown: dict[str, Any] = {
-            "images": subject.ids[start:stop],
-            "images_digest": subject.digests[f"{start}:{stop}"],
-            "rows": rows,
-        }
+        digest_of = subject.digests[f"{start}:{stop}"]
+        shown: dict[str, Any] = {"images": subject.ids[start:stop], "images_digest": digest_of, "rows": rows}
         for seed in range(seeds):
             for name, identity, cost in chosen:
                 cell = Cell(**common, **shown, explainer=name, explainer_identity=identity, seed=seed)

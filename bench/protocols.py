@@ -152,7 +152,7 @@ def percentile(normalisation: str) -> float | None:
 _REGISTRY = {
     protocol.name: protocol
     for protocol in (
-        Protocol("recommended", source="docs of this package; reasons in each choice's research note"),
+        Protocol("recommended", source="docs of this package, which give the reason for each choice"),
         Protocol(
             "nuzzo2020",
             target="label",

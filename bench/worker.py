@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from explainers import Explainer
     from models.base import Subject
 
-PICTURES = 4
-KEPT = ("randomization", "calibration")
-CALIBRATION = ("ceiling", "floor")
+PICTURES, KEPT, CALIBRATION = 4, ("randomization", "calibration"), ("ceiling", "floor")
 LABELS = ("suite", "check", "subject", "explainer", "seed")
 
 

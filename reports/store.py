@@ -322,17 +322,15 @@ def _whole_json(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, d
 def _refuse_foreign(folder: Path) -> None:
     """Refuse to make a run folder in a place that holds somebody's files."""
     try:
-        strangers = sorted(
-            item.name for item in folder.iterdir() if item.name not in _OWN and not item.name.endswith(".tmp")
-        )
+        names = (item.name for item in folder.iterdir())
+        strangers = sorted(name for name in names if name not in _OWN and not name.endswith(".tmp"))
     except FileNotFoundError:
         return
     except OSError as error:
         raise files.unwritable(folder, error) from error
     if strangers:
-        raise RunFolderError(
-            f"{folder} is not a run folder and not empty (it holds {strangers[0]!r}): give --out a new folder."
-        )
+        held = f"it holds {strangers[0]!r}"
+        raise RunFolderError(f"{folder} is not a run folder and not empty ({held}): give --out a new folder.")
 
 
 def _refuse_other(known: Store, config: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
