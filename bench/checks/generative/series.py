@@ -17,8 +17,8 @@ def agreement(requested: Tensor, achieved: Tensor) -> Tensor:
     Source: Singla et al. 2020, section 4.2, as a rank correlation per image; says nothing about the size of the moves.
 
     Example:
-        >>> agreement(torch.tensor([[0.1, 0.5, 0.9]]), torch.tensor([[0.2, 0.3, 0.4]])).tolist()
-        [1.0]
+        >>> round(float(agreement(torch.tensor([[0.1, 0.5, 0.9]]), torch.tensor([[0.2, 0.3, 0.4]]))[0]), 6)
+        1.0
     """
     one, moves = unit(centred_ranks(requested.double()))
     other, answers = unit(centred_ranks(achieved.double()))
