@@ -109,7 +109,13 @@ class GuidedBackprop(ReluRules):
     """R^l = 1[x > 0] max(R^{l+1}, 0). Source: Springenberg et al. 2015; Nuzzo 2020, eq. 4.6."""
 
     def __init__(self, extend: str = "none") -> None:
-        super().__init__("guided-backprop", lambda x, grad: grad * ((x > 0) & (grad > 0)), extend)
+        super().__init__("guided-backprop", _guided, extend)
+
+
+def _guided(x: Tensor, grad: Tensor) -> Tensor:
+    """max(grad, 0) where x > 0, else 0, in two passes over memory."""
+    result: Tensor = torch.ops.aten.threshold_backward(grad.clamp(min=0), x, 0)
+    return result
 
 
 class Deconvnet(ReluRules):
