@@ -10,7 +10,7 @@ import time
 
 import typer
 
-from . import comparing, conformance, listing, questions, results, running
+from . import comparing, conformance, listing, questions, results, running, study
 from .guard import INTERRUPTED
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ questions.add_to(app)
 results.add_to(app)
 comparing.add_to(app)
 conformance.add_to(app)
+study.add_to(app)
 
 
 def main() -> None:
