@@ -11,8 +11,9 @@ with branches derivatives may be added up in another order than without reuse, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 LIMIT = 4 * 2**20
 """Bytes of results per image; a network that gives more is computed each time."""
 
+_PLAIN = frozenset({type(None), bool, int, float, str, torch.dtype, torch.memory_format, torch.device, torch.layout})
 _RANDOM = ("dropout", "rand", "bernoulli", "multinomial", "normal", "rrelu")
 
 
@@ -145,31 +147,41 @@ class _Replay(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
     ) -> Hashable | None:
         """What identifies a call, None for one that may give something else each time; its tensors are collected."""
-        parts = tuple(_part(value, tensors) for value in (*args, *kwargs.values()))
-        name = getattr(func, "__name__", "")
-        if any(word in name for word in _RANDOM) and not _idle_dropout(func, args, kwargs):
+        parts: list[Hashable] = [func, torch.is_grad_enabled()]
+        plain = self._describe(args, parts, tensors)
+        if kwargs:
+            parts.append(tuple(kwargs))
+            plain = self._describe(kwargs.values(), parts, tensors) and plain
+        if not plain or (_draws(func) and not _idle_dropout(func, args, kwargs)):
             return None
-        if any(part is None for part in parts):
-            return None
-        versions = tuple(self._reached.get(id(tensor), tensor._version) for tensor in tensors)
-        return (func, len(args), tuple(kwargs), parts, versions, torch.is_grad_enabled())
+        return tuple(parts)
+
+    def _describe(self, values: Iterable[Any], parts: list[Hashable], tensors: list[Tensor]) -> bool:
+        """Add operands and options to the key; False where one has no simple identity."""
+        plain = True
+        for value in values:
+            if isinstance(value, Tensor):
+                tensors.append(value)
+                parts += (id(value), self._reached.get(id(value), value._version))
+            elif type(value) in _PLAIN:
+                parts += (type(value), value)
+            elif isinstance(value, list | tuple):
+                parts.append(len(value))
+                plain = self._describe(value, parts, tensors) and plain
+            else:
+                plain = False
+        return plain
 
 
 class StaleResult(RuntimeError):
     """A kept result is no longer what the pass needs; the pass has to be made without kept results."""
 
 
-def _part(value: Any, tensors: list[Tensor]) -> Hashable | None:
-    """One operand or option, None where it has no simple identity."""
-    if isinstance(value, Tensor):
-        tensors.append(value)
-        return ("tensor", id(value))
-    if isinstance(value, list | tuple):
-        inner = tuple(_part(item, tensors) for item in value)
-        return None if any(item is None for item in inner) else ("items", inner)
-    if value is None or isinstance(value, bool | int | float | str | torch.dtype | torch.memory_format | torch.device):
-        return (type(value).__name__, value)
-    return None
+@cache
+def _draws(func: Callable[..., Any]) -> bool:
+    """Whether an operation may draw random numbers, by its name."""
+    name = getattr(func, "__name__", "")
+    return any(word in name for word in _RANDOM)
 
 
 def _idle_dropout(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
