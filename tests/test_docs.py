@@ -48,16 +48,25 @@ def mentions(page):
     return [found.replace("\\|", "|").split()[1:] for found in re.findall(r"`(bench [^`\n]+)`", text)]
 
 
+def found_command(words):
+    """The command that some words begin with, a command of a group as well: its words and what takes the rest."""
+    command, taken = typer.main.get_command(app), 0
+    while getattr(command, "commands", None) and taken < len(words) and words[taken] in command.commands:
+        command, taken = command.commands[words[taken]], taken + 1
+    assert taken, f"bench has no command {words[0]!r}"
+    return tuple(words[:taken]), command
+
+
 @functools.cache
 def options_of(command):
     """Options that the help of a command names."""
-    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
-    assert shown.exit_code == 0, f"bench {command} --help: {shown.output}"
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0, f"bench {' '.join(command)} --help: {shown.output}"
     return EVERY_COMMAND | set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown.output))
 
 
 def unknown_options(words):
-    known = options_of(words[0])
+    known = options_of(found_command(words)[0])
     given = [word.split("=")[0].rstrip("]") for word in words[1:] if re.match(r"\[?--?[a-z]", word)]
     return [word.lstrip("[") for word in given if word.lstrip("[") not in known]
 
@@ -79,11 +88,10 @@ def test_links_lead_to_files(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_parse(page):
-    group = typer.main.get_command(app)
     for words in commands(page):
-        assert words[0] in group.commands, words
         assert not unknown_options(words), words
-        group.commands[words[0]].make_context(words[0], list(words[1:]))
+        name, command = found_command(words)
+        command.make_context(name[-1], list(words[len(name) :]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
