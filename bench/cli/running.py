@@ -91,7 +91,9 @@ def _conclude(finished: Run, quiet: bool) -> int:
 
     table = finished.verdicts()
     show_verdicts(table)
-    faults = reference_faults(table)
+    elsewhere = len(_waiting(finished) - set(finished.missing))
+    # What a reference explainer is known to give, it gives once all of it was computed.
+    faults = [] if elsewhere else reference_faults(table)
     for fault in faults:
         say(f"This run is invalid, do not use its verdicts: the reference explainer {fault}.")
     counts = f"{finished.expected - len(finished.missing)} of {finished.expected} cells, {finished.computed} computed now"
@@ -99,9 +101,19 @@ def _conclude(finished: Run, quiet: bool) -> int:
     _write_page(finished)
     for message, count in Counter(finished.failed.values()).most_common(8):
         say(f"failed: {count} {'cell' if count == 1 else 'cells'}: {message}")
+    if elsewhere:
+        say(f"{elsewhere} cells of the plan are left to other parts; judge the whole run when they are there (bench merge)")
     if finished.missing:
         say(f"{len(finished.missing)} cells are missing; the same command tries them again")
     return INCOMPLETE if finished.missing or faults else DONE
+
+
+def _waiting(finished: Run) -> set[str]:
+    """Keys of the cells in the folder's plan that have neither records nor a failure."""
+    from reports import Store
+
+    store = Store.open(finished.path)
+    return {str(cell["key"]) for cell in store.plan()} - store.done() - set(store.failures())
 
 
 def _write_page(finished: Run) -> None:

@@ -10,7 +10,8 @@ import reports
 from bench import runner, suites
 from bench.config import resolve
 from models.naming import UsageError
-from tests.harness.support import MODEL, SMALL, TOY, same, values
+from tests.harness.support import MODEL, SMALL, TOY, same, toy_run, values
+from tests.harness.support import bench as command_line
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +255,12 @@ def test_the_batch_size_changes_no_value_by_more_than_rounding(tmp_path):
     runs = [bench.run(**options, batch_size=size, out=tmp_path / str(size)) for size in (8, 64)]
     one, other = (values(run.path) for run in runs)
     pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-4, rtol=0)
+
+
+def test_a_part_is_not_called_invalid_for_what_others_have_to_do(tmp_path):
+    words = toy_run(tmp_path / "a", "--quiet")
+    half = command_line(*words, "--part", "1/2")
+    assert half.returncode == 0 and "left to other parts" in half.stderr and "invalid" not in half.stderr, half.stderr
+    whole = command_line(*words, "--part", "2/2")
+    assert "left to other parts" not in whole.stderr
+    assert whole.returncode == command_line(*words).returncode
