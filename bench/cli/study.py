@@ -17,8 +17,40 @@ def add_to(app: typer.Typer) -> None:
     study = typer.Typer(
         help="User study: what people learn from explanations.", no_args_is_help=True, rich_markup_mode=None
     )
+    study.command("build")(build)
     study.command("analyse")(analyse)
     app.add_typer(study, name="study")
+
+
+def build(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    explainers: Annotated[
+        str, typer.Option("--explainers", help="Groups: control and explainers, the one that should teach least first.")
+    ] = "control,gradcam,cdeepex",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("study"),
+    subject: Annotated[str | None, typer.Option("--subject", help="The model, where the run has several.")] = None,
+    classes: Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Two look-alike classes.")] = None,
+    names: Annotated[str, typer.Option("--names", metavar="A,B", help="What participants call them.")] = "Ternal,Peat",
+    trials: Annotated[int, typer.Option("--trials", help="Pictures per participant.")] = 20,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Explain images now: a run keeps the pictures of a few images only.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Which images are taken.")] = 0,
+    verbose: Verbose = False,
+) -> None:
+    """Make a study page: one file without server and network, and study.json, which declares the rules beforehand."""
+    with guarded(verbose):
+        from bench.study import design
+        from models.naming import split_list
+        from reports.study.page import write_study
+
+        pair = split_list(classes) if classes is not None else None
+        made = design(
+            run, split_list(explainers), subject=subject, classes=pair, names=split_list(names), trials=trials,
+            explain=explain, seed=seed,
+        )  # fmt: skip
+        page, declaration = write_study(made, out)
+        print(f"page: {page}\ndeclaration: {declaration} (not for participants)")
 
 
 def analyse(
