@@ -1,0 +1,82 @@
+"""Studies built from a run: from what it has kept, or explained anew."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.study import design
+from models.naming import UsageError
+from reports.files import RunFolderError
+from reports.store import Store
+
+SUBJECT = "fmnist-tshirt-shirt"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder of one model, with the pictures of two images."""
+    store = Store(tmp_path / "run")
+    key = "ab" * 32
+    cell = {"key": key, "suite": "randomization", "check": "cascading", "subject": SUBJECT, "explainer": "gradcam"}
+    store.write_plan([{**cell, "seed": 0, "images": ["a", "b"], "rows": None}])
+    meta = {"subject": SUBJECT, "explainer": "gradcam", "check": "cascading", "seed": 0, "signed": False}
+    images = {"images": ["a", "b"], "layers": ["fc"], "classes": ["Shirt", "T-shirt/top"]}
+    store.write_picture(key, {"maps": np.ones((2, 2, 8, 8)), "images": np.zeros((2, 1, 8, 8))}, {**meta, **images})
+    return store.path
+
+
+def test_what_a_run_has_kept_is_taken_and_too_little_is_said(run):
+    made = design(run, ["control", "gradcam"], trials=2)
+    assert [(each.image, each.truth) for each in made.trials] == [("a", "Shirt"), ("b", "T-shirt/top")]
+    assert made.classes == ("Shirt", "T-shirt/top") and made.origin["pictures"].startswith("kept by the run")
+    with pytest.raises(RunFolderError, match=r"there are: 1 of Shirt, 1 of T-shirt/top\. .*--explain"):
+        design(run, ["control", "gradcam"])
+
+
+def test_explained_anew_with_the_truth_of_the_network(run):
+    import models
+
+    made = design(run, ["control", "gradcam", "counterfactual-nearest"], trials=6, explain=True, seed=3)
+    subject = models.load(SUBJECT)
+    where = [list(subject.data.ids).index(each.image) for each in made.trials]
+    assert len(set(where)) == 6
+    said = [subject.class_names[c] for c in subject.predict(subject.data.load(where)).tolist()]
+    assert [each.truth for each in made.trials] == said and sorted(said) == ["Shirt"] * 3 + ["T-shirt/top"] * 3
+    for each, index in zip(made.trials, where, strict=True):
+        assert np.allclose(each.pixels, subject.data.load([index])[0].numpy())
+        assert each.heat["gradcam"].shape == (32, 32) and each.heat["gradcam"].min() >= 0
+        frames = each.morphs["counterfactual-nearest"]
+        assert np.allclose(frames[0], each.pixels, atol=1e-6) and not np.allclose(frames[-1], each.pixels)
+    again = design(run, ["control", "gradcam"], trials=6, explain=True, seed=3)
+    assert [each.image for each in again.trials] == [each.image for each in made.trials]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"trials": 7}, "even number"),
+        ({"groups": ["control"]}, "at least two groups"),
+        ({"groups": ["gradcam", "gradcam"]}, "at least two groups"),
+        ({"names": ["one"]}, "two names"),
+        ({"classes": ["Shirt", "Shirt"]}, "two names"),
+        ({"classes": ["Shirt", "Tshirt/top"]}, "no class 'Tshirt/top'.*T-shirt/top"),
+        ({"subject": "fmnist-vgg"}, "one of the models of the run: fmnist-tshirt-shirt"),
+    ],
+)
+def test_what_cannot_be_a_study_is_refused(run, more, said):
+    with pytest.raises(UsageError, match=said):
+        design(run, **{"groups": ["control", "gradcam"], "trials": 2, **more})
+
+
+def test_the_command(run, tmp_path):
+    words = ["study", "build", str(run), "--explainers", "control,gradcam", "--out", str(tmp_path / "kit")]
+    assert CliRunner().invoke(app, words).exit_code == 2
+    done = CliRunner().invoke(app, [*words, "--trials", "2", "--names", "Ka,Lo"])
+    assert done.exit_code == 0 and (tmp_path / "kit/index.html").exists()
+    told = json.loads((tmp_path / "kit/study.json").read_text())
+    assert told["names"] == {"Shirt": "Ka", "T-shirt/top": "Lo"} and told["groups"] == ["control", "gradcam"]
