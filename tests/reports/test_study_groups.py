@@ -52,6 +52,12 @@ def test_a_reader_is_told_what_to_know(tmp_path):
     assert "15 whole-number scores cannot have the mean 9.714286; 14 can" in text
 
 
+def test_with_the_number_of_people_that_the_mean_allows_the_p_values_are_larger(tmp_path):
+    study = analysis.analyse_summary(summary(tmp_path, [{**PRINTED[0], "n": 14}, *PRINTED[1:]]))
+    assert study.tests["p"].round(4).to_list() == [0.1676, 0.0620, 0.2952]
+    assert "GRIM" not in " ".join(study.notes)
+
+
 def test_a_clear_difference_is_said_to_be_significant(tmp_path):
     groups = [{"name": "a", "n": 30, "mean": 10.0, "sd": 1.5}, {"name": "b", "n": 30, "mean": 13.0, "sd": 1.5}]
     notes = " ".join(analysis.analyse_summary(summary(tmp_path, groups)).notes)

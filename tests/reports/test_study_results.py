@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -141,6 +143,18 @@ def test_the_command(tmp_path):
     assert run.exit_code == 0 and "cdeepex &gt; control" in run.output
     for wrong in ([], [str(tmp_path), "--summary", "x.json"], ["--summary", str(tmp_path / "none.json")]):
         assert CliRunner().invoke(app, ["study", "analyse", *wrong]).exit_code == 2
+
+
+def test_the_analysis_needs_no_torch(tmp_path):
+    study_files.write(tmp_path, "one", study_files.content("one"))
+    code = (
+        "import sys\n"
+        "from bench.cli import app\n"
+        f"app(['study', 'analyse', {str(tmp_path)!r}], standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "Right answers" in done.stdout, done.stderr
 
 
 def test_the_rules_that_were_declared_count(tmp_path):
