@@ -159,12 +159,15 @@ def _test_table(tests: Sequence[Comparison]) -> pd.DataFrame:
 def _notes(groups: Sequence[Group], tests: pd.DataFrame, trials: int) -> list[str]:
     """What a reader should know before believing a table of means."""
     lines = [f"Chance is {trials / 2:g} of {trials}: that many right answers come from guessing alone."]
-    above = [g.name for g in groups if against_chance(g, trials / 2)[0] > trials / 2]
-    lines.append(
-        f"Better than guessing (95% interval of the mean above {trials / 2:g}): {', '.join(above)}."
-        if above
-        else f"No group is better than guessing: every 95% interval of a mean reaches down to {trials / 2:g} or below."
-    )
+    lows = {group.name: against_chance(group, trials / 2)[0] for group in groups}
+    above = [name for name, low in lows.items() if low > trials / 2]
+    unclear = [name for name, low in lows.items() if math.isnan(low)]
+    if above:
+        lines.append(f"Better than guessing (95% interval of the mean above {trials / 2:g}): {', '.join(above)}.")
+    elif len(unclear) < len(lows):
+        lines.append(f"No group is better than guessing: no 95% interval of a mean lies above {trials / 2:g}.")
+    if unclear:
+        lines.append(f"No interval (fewer than two participants, or all with the same score): {', '.join(unclear)}.")
     known = [row for row in tests.to_dict("records") if row["p"] == row["p"]]
     found = [_claim(row) for row in known if row["p"] < ALPHA]
     strict = [_claim(row) for row in known if row["holm"] < ALPHA]
@@ -173,6 +176,8 @@ def _notes(groups: Sequence[Group], tests: pd.DataFrame, trials: int) -> list[st
         f"{', '.join(strict) or 'none'}."
         if found
         else f"None of the {len(known)} differences is significant at one-sided {ALPHA:g}; that is no evidence of no effect."
+        if known
+        else "No difference can be tested: that takes two participants in either group, not all with the same score."
     )
     for row in known:
         if row["difference"] <= 0:

@@ -90,6 +90,18 @@ def test_rules_leave_people_out_and_say_why(tmp_path):
     assert loose.groups["n"][0] == 4
 
 
+def test_a_study_in_which_nobody_counts_or_all_are_perfect_claims_nothing(tmp_path):
+    for number, (group, names) in enumerate({"control": 1, "cdeepex": 3}.items()):
+        for one in range(names):
+            study_files.write(tmp_path, f"p{number}{one}", study_files.content(f"p{number}{one}", group))
+    results, _ = read_results([tmp_path])
+    for rules in (Rules(), Rules(seconds=100.0)):
+        study = analysis.analyse(results, rules=rules)
+        text = " ".join(study.notes)
+        assert "No difference can be tested" in text and "No interval" in text and "guessing:" not in text
+        assert output.write(study, tmp_path / "out").exists() and study.tests["p"].isna().all()
+
+
 def test_known_skill_is_recovered(tmp_path):
     skill = {"control": 0.5, "gradcam": 0.7, "cdeepex": 0.95}
     simulated(tmp_path, skill)
