@@ -65,8 +65,10 @@ def test_the_certificate_keeps_most_pairs_that_the_model_finds() -> None:
 
 @pytest.mark.parametrize(
     ("explainer", "least"),
-    [("occlusion", 0.75), ("lrp-a3b2", 0.6), ("lrp-a2b1", 0.45), ("gradient", 0.4), ("input-x-gradient", 0.4),
-     ("integrated-gradients", 0.4), ("gradcam", 0.4)],
+    [("occlusion", 0.75), ("lrp-a3b2", 0.6), ("gradient", 0.4), ("input-x-gradient", 0.4), ("integrated-gradients", 0.4),
+     ("gradcam", 0.4),
+     # A network with fewer errors (label accuracy 0.96) gave 0.79; the shipped one has 0.91.
+     pytest.param("lrp-a2b1", 0.6, marks=pytest.mark.xfail(strict=True, reason="0.55 on the shipped network"))],
 )  # fmt: skip
 def test_where_the_relevance_lies(explainer: str, least: float) -> None:
     assert mean(mosaics(), explainer, "grid-localisation", "mass") >= least
