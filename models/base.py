@@ -51,12 +51,12 @@ class Origin:
     Attributes:
         trained: the subject that was copied.
         changed: paths of the layers whose parameters, or whose batch norm, are no longer those of `trained`.
-        stamp: memory and version of every tensor of the copy when that was so.
+        stamps: memory and version of every tensor of the copy and of `trained` when that was so.
     """
 
     trained: Subject
     changed: frozenset[str]
-    stamp: tuple[tuple[int, int], ...]
+    stamps: tuple[tuple[tuple[int, int], ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,11 +173,14 @@ class Subject:
 
     def derived(self, model: nn.Module, trained: Subject, changed: frozenset[str]) -> Subject:
         """The same subject around another network, of which it is known what it has in common with a trained one."""
-        return replace(self, model=model, origin=Origin(trained, changed, _stamp(model)))
+        return replace(self, model=model, origin=Origin(trained, changed, (_stamp(model), _stamp(trained.model))))
 
     def common(self) -> Origin | None:
-        """What this copy has in common with the subject it was made from; None for no copy, or one changed since."""
-        return self.origin if self.origin is not None and self.origin.stamp == _stamp(self.model) else None
+        """What this copy has in common with the subject it was made from; None for no copy, or if one was changed since."""
+        if self.origin is None:
+            return None
+        now = (_stamp(self.model), _stamp(self.origin.trained.model))
+        return self.origin if now == self.origin.stamps else None
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed once for these weights and again after they were changed in place."""

@@ -192,6 +192,18 @@ def test_a_copy_changed_afterwards_has_nothing_in_common():
     )
 
 
+def test_a_copy_stays_what_it_was_when_the_original_is_changed():
+    subject = models.load("fmnist-vgg").private_copy()
+    subject = subject.with_weights(subject.model)
+    images, targets = subject.sample(2, seed=0)
+    copy, gradient = subject.private_copy(), explainers.get("gradient")
+    before = gradient.explain(copy, images, targets).attribution
+    with torch.no_grad():
+        subject.model.conv3.weight.mul_(-1)
+    assert copy.common() is None
+    assert torch.equal(gradient.explain(copy, images, targets).attribution, before)
+
+
 def test_the_folded_network_shares_what_is_unchanged_and_leaves_the_copy_alone():
     subject = models.load("fmnist-vgg")
     first = subject.stages[0]
