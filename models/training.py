@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .seeds import derive, seeded
+from .seeds import derive, generator, seeded
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def fit(
         The network, in eval mode.
     """
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    draw = torch.Generator().manual_seed(derive(schedule.seed, "training"))
+    draw = generator(schedule.seed, "training")
     optimiser = _optimiser(network, schedule)
     steps = schedule.epochs * (len(images) // schedule.batch)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps, pct_start=0.25)

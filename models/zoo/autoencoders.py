@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..data import ImageSet, fashion_mnist
 from ..generators.networks import ConvAe, ConvVae
-from ..seeds import derive, seeded
+from ..seeds import derive, generator, seeded
 from ..variants import SQUARE_CLASS, SQUARE_COLUMNS, SQUARE_ROWS, SQUARE_VALUE, with_square
 from .build import empty_network, trained_network
 from .catalogue import Member, member
@@ -90,7 +90,7 @@ def _trained(
 def _fit(network: ConvVae | ConvAe, images: Tensor, settings: Settings, log: Callable[[str], None]) -> None:
     """Train in place; images (N, 1, H, W) uint8."""
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    draw = torch.Generator().manual_seed(derive(settings.seed, "training"))
+    draw = generator(settings.seed, "training")
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     steps = settings.epochs * (len(images) // settings.batch)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=steps, pct_start=0.15)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import ImageSet, fashion_mnist
-from ..seeds import derive, seeded
+from ..seeds import derive, generator, seeded
 from ..training import Schedule, accuracy, fit
 from ..variants import SQUARE_CLASS, with_square
 from .build import empty_network, trained_network
@@ -101,7 +101,7 @@ def checkpoint(
     start = display(found, {"eight": "0"})
     network = trained_network(found, {"eight": "0"})
     share, rate, limit = (0.5, 3e-4, 1000) if wanted > 0.9 else (0.1, 5e-5, 1000)
-    draw = torch.Generator().manual_seed(derive(PLAIN.seed, "checkpoint", params["eight"]))
+    draw = generator(PLAIN.seed, "checkpoint", params["eight"])
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     steps, target = 0, torch.full((len(watched),), SQUARE_CLASS)
     every, limit = (10 if wanted > 0.9 else 1), (limit if epochs is None else 5)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..data import ImageSet, fashion_mnist
 from ..generators.networks import DcganCritic
 from ..seeds import derive, seeded
+from ..seeds import generator as random_numbers
 from ..variants import SQUARE_CLASS, SQUARE_COLUMNS, SQUARE_ROWS, with_square
 from .build import empty_network
 from .catalogue import Member
@@ -106,7 +107,7 @@ def _fit(
     Args:
         bags: indices of the images that `settings.focus` is about.
     """
-    draw = torch.Generator().manual_seed(derive(settings.seed, "training"))
+    draw = random_numbers(settings.seed, "training")
     if settings.loss == "wgan":
         makers = [torch.optim.RMSprop(each.parameters(), lr=settings.rate) for each in (network, critic)]
     else:
@@ -194,7 +195,7 @@ def reached(network: nn.Module, *, square: bool, count: int = 2000) -> dict[str,
         of the test images, root of the mean square; with `square` also `square-share`, samples whose corner has a mean
         above 0.3 (training images: 0.1; plain images: 0.003).
     """
-    draw = torch.Generator().manual_seed(derive(0, "samples"))
+    draw = random_numbers(0, "samples")
     with torch.inference_mode():
         drawn = torch.cat([_drawn(network, 500, draw) for _ in range(count // 500)])
     test = with_square(fashion_mnist("test")) if square else fashion_mnist("test")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import ImageSet, fashion_mnist
-from ..seeds import derive, seeded
+from ..seeds import derive, generator, seeded
 from ..training import Schedule, fit
 from ..variants import PAIR, only
 from .build import empty_network
@@ -39,7 +39,7 @@ def tshirt_shirt(
     with seeded(derive(schedule.seed, "initial", found.name)):
         network = empty_network(found, params)
     images, labels = tensors(only(data, PAIR, "tshirt-shirt"))
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(schedule.seed, "kept")))
+    order = torch.randperm(len(images), generator=generator(schedule.seed, "kept"))
     held = min(KEPT, len(images) // 3)
     kept, used = order[:held], order[held:]
     fit(network, images[used], labels[used], schedule, normalise=normaliser(found), log=log)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import ImageSet, fashion_mnist
-from ..seeds import derive, seeded
+from ..seeds import derive, generator, seeded
 from .build import empty_network
 from .catalogue import Member
 from .classifiers import normaliser, tensors
@@ -49,7 +49,7 @@ def siamese(
     with seeded(derive(SEED, "initial", found.name)):
         network = empty_network(found, params).train()
     images, labels = tensors(data)
-    draw = torch.Generator().manual_seed(derive(SEED, "training"))
+    draw = generator(SEED, "training")
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
     pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=passes * (len(images) // BATCH))
     upper = torch.triu_indices(BATCH, BATCH, 1)
@@ -81,7 +81,7 @@ def _reached(network: nn.Module, found: Member) -> dict[str, float]:
     images, labels = tensors(fashion_mnist("test"))
     with torch.inference_mode():
         codes = torch.cat([network(normaliser(found)(part.float() / 255)) for part in images.split(500)])
-    draw = torch.Generator().manual_seed(derive(0, "pairs"))
+    draw = generator(0, "pairs")
     first, second = torch.randint(len(images), (2, 200_000), generator=draw)
     alike = labels[first] == labels[second]
     squared = (codes[first] - codes[second]).square().sum(1)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.naming import UsageError
-from models.seeds import derive, seeded
+from models.seeds import derive, generator, seeded
 
 from .networks import LATENT, AeVae
 
@@ -104,7 +104,7 @@ def _fit_images(pair: AeVae, images: Tensor, wanted: Tensor, options: Options, l
     """gamma |x - x*|^2 + mu |h - a|^2 with gamma = 1 per pixel; returns the mean squared error of the last steps."""
     network = pair.images
     adam, pace = _adam(network, options, options.steps)
-    draw = torch.Generator().manual_seed(derive(options.seed, "ae-vae", "images"))
+    draw = generator(options.seed, "ae-vae", "images")
     recent: list[float] = []
     for step in range(options.steps):
         chosen = torch.randint(len(images), (options.batch,), generator=draw)
@@ -125,7 +125,7 @@ def _fit_vectors(pair: AeVae, wanted: Tensor, codes: Tensor, options: Options, l
     """|g(h) - a|^2 + beta KL(q(z | h) || N(0, 1)); returns the mean squared error of the last steps."""
     network = pair.vectors
     adam, pace = _adam(network, options, options.vae_steps)
-    draw = torch.Generator().manual_seed(derive(options.seed, "ae-vae", "vectors"))
+    draw = generator(options.seed, "ae-vae", "vectors")
     recent: list[float] = []
     for step in range(options.vae_steps):
         chosen = torch.randint(len(wanted), (4 * options.batch,), generator=draw)

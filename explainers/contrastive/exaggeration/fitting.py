@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.naming import UsageError
 from models.seeds import derive, seeded
+from models.seeds import generator as random_numbers
 
 from .losses import bins_of, compatibility, discriminator_hinge, generator_hinge, midpoints, reconstruction
 from .networks import Discriminator, Exaggerator
@@ -85,7 +86,7 @@ def fit(
         raise UsageError(f"images are {height}x{width}; height and width must be multiples of 8: pad or resize them")
     members = _members(log_odds, images, options.bins)
     players = _players(images.shape[1], options)
-    draw = torch.Generator().manual_seed(derive(options.seed, "exaggeration", "draws"))
+    draw = random_numbers(options.seed, "exaggeration", "draws")
     middles = midpoints(options.bins)
     errors: list[float] = []
     started = time.perf_counter()
