@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from models.naming import Spec, UsageError
+from models.data import called
+from models.naming import UsageError
 
 from . import plan, plugins, suites
 from .checks import CHECKS
@@ -22,6 +23,7 @@ class Facts:
 
     Attributes:
         plan: the cells.
+        data: what the images given with `--data` are called, wherever they lie; None for those of the models.
         protocol: the protocol as the suites need it.
         devices: where to compute.
         explainers: side table of the explainers by name, for the run folder.
@@ -70,13 +72,14 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
         raise UsageError(answer["usage"])
     protocol = config.declared()
     built = plan.build(
-        sizes, [subject_facts(values) for values in answer["subjects"]], found,
+        sizes, _told_apart([subject_facts(values) for values in answer["subjects"]]), found,
         {name: check_facts(CHECKS[name], protocol) for suite in sizes for name in suite.checks},
         draws={"once": 1, "ceiling": protocol.ceiling_repeats, "floor": protocol.floor_draws},
         base=config.seed, dtype=config.precision, models=models,
     )  # fmt: skip
     side = {name: facts.info for name, facts in named.items()}
-    return Facts(built, protocol, tuple(answer["devices"]), side, tuple(loaded), in_process)
+    data = None if config.data is None else called(config.data)
+    return Facts(built, data, protocol, tuple(answer["devices"]), side, tuple(loaded), in_process)
 
 
 def explainer_facts(name: str) -> plan.ExplainerFacts:
@@ -89,7 +92,8 @@ def explainer_facts(name: str) -> plan.ExplainerFacts:
 
     spec = explainers.resolve(name)
     info = json.loads(json.dumps(asdict(explainers.card(spec.name)), default=str))
-    return plan.ExplainerFacts(name, _spec(spec), info["version"], info)
+    label = explainers.label(spec)
+    return plan.ExplainerFacts(label, explainers.identity(spec), info["version"], info, name if name != label else "")
 
 
 def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
@@ -123,6 +127,41 @@ def measures() -> dict[str, dict[str, Any]]:
 
 
 def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]) -> list[plan.ExplainerFacts]:
+def claimed(config: Config) -> list[dict[str, Any]]:
+    """What the papers of the suites claim, explainers under the names that records have."""
+    found = []
+    for paper in (suites.get(name).paper for name in config.suite):
+        if paper is None:
+            continue
+        record = paper.record()
+        for claim in record["claims"]:
+            for term in (claim["first"], claim["second"]):
+                if term is not None and term["explainer"] != MODEL:
+                    term["explainer"] = _called(term["explainer"])
+        found.append(record)
+    return found
+
+
+def _called(text: str) -> str:
+    """What records call an explainer."""
+    import explainers
+
+    return explainer_facts(explainers.expand(text)[0]).name
+
+
+def _told_apart(subjects: list[plan.SubjectFacts]) -> list[plan.SubjectFacts]:
+    """The subjects, refused where records would not tell one from another."""
+    known: dict[str, plan.SubjectFacts] = {}
+    for each in subjects:
+        other = known.setdefault(each.name, each)
+        if other.identity != each.identity:
+            raise UsageError(
+                f"the models {other.text!r} and {each.text!r} differ and would both be called {each.name!r} in the results, "
+                "which name no folders; give their functions or files different names"
+            )
+    return subjects
+
+
     import explainers
 
     try:
@@ -134,20 +173,17 @@ def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin
         raise UsageError(
             f"{error}\nThese plug-ins are unavailable, since they do not import: {', '.join(broken)}"
         ) from error
-    return [explainer_facts(name) for name in dict.fromkeys([*names, *explainers.expand(suite.references)])]
-
-
-def _spec(spec: Spec) -> dict[str, Any]:
-    """A resolved specification as JSON, with the version of every explainer in it."""
-    import explainers
-
-    inner = _spec(spec.inner) if spec.inner is not None else None
-    return {
-        "name": spec.name,
-        "params": dict(spec.params),
-        "version": explainers.card(spec.name).version,
-        "inner": inner,
-    }
+    beside = explainers.expand(suite.references) if suite.references else []
+    facts = [explainer_facts(name) for name in dict.fromkeys([*names, *beside])]
+    texts: dict[str, str] = {}
+    for each in facts:
+        other = texts.setdefault(each.name, each.text)
+        if other != each.text:
+            raise UsageError(
+                f"{other or each.name} and {each.text or each.name} would both be called {each.name} in the results, which "
+                "name no folders; give their files different names"
+            )
+    return facts
 
 
 def _mentions(spec: dict[str, Any], names: set[str]) -> bool:

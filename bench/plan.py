@@ -63,6 +63,7 @@ class ExplainerFacts:
 
     @property
     def cost(self) -> float:
+    text: str = ""
         """Forward-backward passes per image."""
         return float(self.info.get("cost", 1.0))
 
@@ -114,6 +115,7 @@ class Task:
 
 
 @dataclass(frozen=True)
+    text: str = ""
 class Shard:
     """Work for one worker process, made of texts and numbers only.
 
@@ -225,6 +227,7 @@ class Plan:
 
 
 def blocks(images: int, size: int = BLOCK) -> list[tuple[int, int]]:
+            | ({"text": task.text} if task.text else {})
     """Start and stop of each block of at most `size` images.
 
     Example:
@@ -232,6 +235,11 @@ def blocks(images: int, size: int = BLOCK) -> list[tuple[int, int]]:
         [(0, 16), (16, 20)]
     """
     return [(start, min(start + size, images)) for start in range(0, images, size)]
+
+def text_of(cell: Mapping[str, Any]) -> str:
+    """What the explainer of a shard's cell is loaded by; the process that computes it knows it by this."""
+    return str(cell.get("text") or cell["explainer"])
+
 
 
 def build(
@@ -300,7 +308,9 @@ def _check_tasks(
         "subject": subject.name, "subject_identity": canonical(subject.identity),
     }  # fmt: skip
     chosen = (
-        [(MODEL, "null", 1.0)] if facts.about_model else [(each.name, each.identity, each.cost) for each in explainers]
+        [(MODEL, "null", 1.0, "")]
+        if facts.about_model
+        else [(each.name, each.identity, each.cost, each.text) for each in explainers]
     )
     for start, stop in blocks(images, facts.block)[: 1 if facts.about_model else None]:
         count = stop - start
@@ -310,9 +320,9 @@ def _check_tasks(
         digest_of = subject.digests[f"{start}:{stop}"]
         shown: dict[str, Any] = {"images": subject.ids[start:stop], "images_digest": digest_of, "rows": rows}
         for seed in range(seeds):
-            for name, identity, cost in chosen:
+            for name, identity, cost, text in chosen:
                 cell = Cell(**common, **shown, explainer=name, explainer_identity=identity, seed=seed)
-                yield Task(cell, number, start, stop, facts.family, layers * count * cost)
+                yield Task(cell, number, start, stop, facts.family, layers * count * cost, text)
 
 
 def join(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from reports.store import Store
 from . import limits, parcels, worker
 from .backends import Backend, WorkerDied
 from .claims import FOLDER, Claims
-from .plan import Plan, Shard
+from .plan import Plan, Shard, text_of
 
 CRASHED = "WorkerDied"
 SILENT_CRASHES = 3
@@ -189,9 +189,7 @@ class _Work:
     def _hung(self, shard: Shard) -> bool:
         """Whether the process that had this shard was ended because an explainer hung; its cells are failed then."""
         found = limits.hung(self._note(shard))
-        piece = next(
-            (piece for piece in shard.by_explainer() if found and piece.cells[0]["explainer"] == found[0]), None
-        )
+        piece = next((piece for piece in shard.by_explainer() if found and text_of(piece.cells[0]) == found[0]), None)
         if piece is None:
             return False
         self.guilty.add(piece.cells[0]["explainer"])

@@ -186,7 +186,7 @@ def open_folder(prepared: Prepared) -> Store:
         "protocol": protocol.name,
         "precision": config.precision,
         "seed": config.seed,
-        "data": config.data,
+        "data": facts.data,
     }
     store = Store.create(config.folder(), shared, declared, gathering.measures(), facts.explainers)
     store.write_plan(join(store.plan(), facts.plan.entries(), str(store.path)))

@@ -30,7 +30,7 @@ from reports.store import Store
 from . import devices, limits, memory, parcels, plugins, protocols, provenance
 from .checks.base import MODEL, CellResult
 from .claims import FOLDER, Claims
-from .plan import Shard
+from .plan import Shard, text_of
 from .subjects import forget, subject_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
     from explainers.memory import Limit, limited
 
     done = store.done(cell["key"] for cell in shard.cells)
-    missing = {(cell["check"], cell["explainer"]): cell for cell in shard.cells if cell["key"] not in done}
+    missing = {(cell["check"], text_of(cell)): cell for cell in shard.cells if cell["key"] not in done}
     if not missing:
         return
     counts = Counter(explainer for _, explainer in missing)

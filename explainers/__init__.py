@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .info import Info
-from .registry import card, cards, expand, get, names, register, resolve, select
+from .registry import card, cards, expand, get, identity, label, names, register, resolve, select
 
 if TYPE_CHECKING:
     from .base import Explainer, ExplainerError, Explanation
     from .engine import UnsupportedOperation
 
 __all__ = [
-    "Explainer", "ExplainerError", "Explanation", "Info", "UnsupportedOperation", "card", "cards", "expand", "get", "names",
-    "register", "resolve", "select",
+    "Explainer", "ExplainerError", "Explanation", "Info", "UnsupportedOperation", "card", "cards", "expand", "get",
+    "identity", "label", "names", "register", "resolve", "select",
 ]  # fmt: skip
 
 

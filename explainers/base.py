@@ -14,7 +14,6 @@ from models.base import Subject
 from models.naming import Spec
 
 from . import memory, registry
-from .contrastive.digests import generator_digest
 from .info import Info
 from .trajectory import Trajectory, joined
 
@@ -103,7 +102,7 @@ class Explainer:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-able specification with all parameters and versions, for keys of cells."""
-        return _plain(self.resolved)
+        return registry.identity(self.resolved)
 
     @property
     def cards(self) -> tuple[Info, ...]:
@@ -224,19 +223,6 @@ def _function(info: Info) -> Callable[..., Any]:
     module, _, name = info.implementation.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(f"explainers.{module}"), name)
     return function
-
-
-def _plain(spec: Spec) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "name": spec.name,
-        "version": registry.card(spec.name).version,
-        "params": dict(spec.params),
-    }
-    if "generator" in plain["params"]:
-        plain["generator"] = generator_digest(str(plain["params"]["generator"]))
-    if spec.inner is not None:
-        plain["inner"] = _plain(spec.inner)
-    return plain
 
 
 def _wrapped(module: nn.Module, images: Tensor) -> Subject:

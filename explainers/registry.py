@@ -6,11 +6,13 @@ import fnmatch
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from models.naming import Spec, UsageError, Value, near, parse_spec, split_list
+from models.naming import Spec, UsageError, Value, near, parse_spec, placeless, split_list
 
 from .cards import ALIASES, CARDS
+from .contrastive.digests import generator_digest
 from .info import GROUPS, Info
 
 if TYPE_CHECKING:
@@ -106,6 +108,48 @@ def display(spec: Spec) -> str:
     params = tuple((key, value) for key, value in spec.params if info.params[key] != value)
     inner = spec.inner if spec.inner is not None and resolve(info.inner) != spec.inner else None
     return str(Spec(spec.name, params)) + (f"({display(inner)})" if inner is not None else "")
+
+
+def label(spec: Spec) -> str:
+    """What records call a specification: its display text without the folders of files, which change no result.
+
+    Example:
+        >>> label(resolve("xgem[generator=some/where/mine.py:make]")), label(resolve("lrp[alpha=2,beta=1]"))
+        ('xgem[generator=mine.py:make]', 'lrp-a2b1')
+    """
+    return display(_placeless(spec))
+
+
+def identity(spec: Spec) -> dict[str, Any]:
+    """What the results of a specification depend on, JSON-able: parameters, versions, what a generator's name stands for.
+
+    Example:
+        >>> identity(resolve("saliency"))
+        {'name': 'saliency', 'params': {}, 'version': 1, 'inner': None}
+    """
+    plain: dict[str, Any] = {
+        "name": spec.name,
+        "params": dict(_placeless(spec).params),
+        "version": card(spec.name).version,
+        "inner": None if spec.inner is None else identity(spec.inner),
+    }
+    if "generator" in plain["params"]:
+        plain["generator"] = generator_digest(str(dict(spec.params)["generator"]))
+    return plain
+
+
+def _placeless(spec: Spec) -> Spec:
+    """The specification without folders: of a generator's file, and of the cache that a fit lies in."""
+    params = tuple((key, _without_folder(key, value, card(spec.name).params[key])) for key, value in spec.params)
+    return Spec(spec.name, params, None if spec.inner is None else _placeless(spec.inner))
+
+
+def _without_folder(key: str, value: Value, default: Value) -> Value:
+    if key == "cache":
+        return default
+    if key == "generator" and isinstance(value, str):
+        return placeless(value) if ":" in value else PurePath(value).name
+    return value
 
 
 def get(text: str | Spec) -> Explainer:

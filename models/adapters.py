@@ -20,7 +20,7 @@ from torch import nn
 
 from .base import Subject
 from .data import ImageSet, load_data
-from .naming import UsageError, near, value_of
+from .naming import UsageError, near, placeless, value_of
 from .seeds import seeded
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,7 +38,8 @@ def from_function(text: str, data: ImageSet | None) -> Subject:
         return checked(made if data is None else _with_data(made, data))
     if not isinstance(made, nn.Module):
         raise UsageError(f"model {text!r} returned {type(made).__name__}; return an nn.Module or a models.Subject")
-    return from_module(made, data, name=text, spec={"kind": "function", "name": text})
+    name = placeless(text)
+    return from_module(made, data, name=name, spec={"kind": "function", "name": name})
 
 
 def from_torchvision(text: str, data: ImageSet | None) -> Subject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .architecture import architecture_digest
 from .copying import private
 from .data import ImageSet
 from .naming import UsageError
@@ -18,6 +19,11 @@ from .seeds import generator
 from .stages import Stage, trace_stages
 
 T = TypeVar("T")
+
+Stamp = tuple[tuple[int, int], ...]
+"""Memory and version of every tensor of a network."""
+LIBRARY = ("zoo", "torchvision")
+"""Kinds of subjects whose name tells their architecture."""
 
 
 class Pipeline(nn.Module):
@@ -51,12 +57,15 @@ class Origin:
     Attributes:
         trained: the subject that was copied.
         changed: paths of the layers whose parameters, or whose batch norm, are no longer those of `trained`.
+        draws: for some of the changed layers what determines, with `trained`, their weights and those of their batch norm:
+            copies with the same draw of a layer have the same layer.
         stamps: memory and version of every tensor of the copy and of `trained` when that was so.
     """
 
     trained: Subject
     changed: frozenset[str]
-    stamps: tuple[tuple[tuple[int, int], ...], ...]
+    draws: Mapping[str, Hashable]
+    stamps: tuple[Stamp, Stamp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,26 +177,40 @@ class Subject:
     def private_copy(self) -> Subject:
         """The same subject around a deep copy of the network, free to be changed."""
         shared = self.common()
-        trained, changed = (self, frozenset[str]()) if shared is None else (shared.trained, shared.changed)
-        return self.derived(private(self.model), trained, changed)
+        if shared is None:
+            return self.derived(private(self.model), self, frozenset())
+        return self.derived(private(self.model), shared.trained, shared.changed, shared.draws)
 
-    def derived(self, model: nn.Module, trained: Subject, changed: frozenset[str]) -> Subject:
-        """The same subject around another network, of which it is known what it has in common with a trained one."""
-        return replace(self, model=model, origin=Origin(trained, changed, (_stamp(model), _stamp(trained.model))))
+    def derived(
+        self,
+        model: nn.Module,
+        trained: Subject,
+        changed: frozenset[str],
+        draws: Mapping[str, Hashable] | None = None,
+        since: Stamp | None = None,
+    ) -> Subject:
+        """The same subject around another network, of which it is known what it has in common with a trained one.
+
+        Args:
+            model, trained, changed, draws: see `Origin`.
+            since: `stamp(trained.model)` when it was copied; None for now.
+        """
+        stamps = (stamp(model), since or stamp(trained.model))
+        return replace(self, model=model, origin=Origin(trained, changed, draws or {}, stamps))
 
     def common(self) -> Origin | None:
         """What this copy has in common with the subject it was made from; None for no copy, or if one was changed since."""
         if self.origin is None:
             return None
-        now = (_stamp(self.model), _stamp(self.origin.trained.model))
+        now = (stamp(self.model), stamp(self.origin.trained.model))
         return self.origin if now == self.origin.stamps else None
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed once for these weights and again after they were changed in place."""
-        stamp = _stamp(self.model)
+        now = stamp(self.model)
         held: dict[str, tuple[Any, Any]] = self.__dict__.setdefault("_kept", {})
-        if name not in held or held[name][0] != stamp:
-            held[name] = (stamp, compute())
+        if name not in held or held[name][0] != now:
+            held[name] = (now, compute())
         value: T = held[name][1]
         return value
 
@@ -197,11 +220,13 @@ class Subject:
         return state_digest(self.model)
 
     def identity(self) -> dict[str, Any]:
-        """What makes this subject this subject, JSON-able, for keys of cells."""
-        return {
+        """What makes this subject this subject, JSON-able, for keys of cells; never where its files lie."""
+        found = {
             "name": self.name, "weights": self.weights_digest, "data": self.data.name,
             "reference": self.reference.name, "mean": list(self.mean), "std": list(self.std), "output": self.output,
         }  # fmt: skip
+        # The networks of libraries are known by their names; a user's may change under the same name and weights.
+        return found if self.spec.get("kind") in LIBRARY else found | {"architecture": architecture_digest(self.model)}
 
     def checksum(self) -> str:
         """sha256 over parameters, buffers, training flags, requires_grad flags and hook counts."""
@@ -219,8 +244,8 @@ class Subject:
         return total.hexdigest()
 
 
-def _stamp(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Memory and version of every tensor of a network: another one after any change, in place or not."""
+def stamp(model: nn.Module) -> Stamp:
+    """Memory and version of every tensor of a network: something else after any change, in place or not."""
     found: list[tuple[int, int]] = []
     stack = [model]
     while stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
 import zipfile
 import zlib
@@ -136,7 +137,7 @@ def load_data(name: str) -> ImageSet:
         return variants.variant(name)
     path = Path(name)
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, called(name))
     if path.suffix == ".npz" and path.is_file():
         return _npz(path)
     known = [card.name for card in datasets()]
@@ -145,6 +146,19 @@ def load_data(name: str) -> ImageSet:
         f"data {name!r}: no data set has this name and the path {what}; allowed are {', '.join(known)}, "
         f"a folder of class sub-folders, an .npz with images and labels{near(name, known)}"
     )
+
+
+def called(name: str) -> str:
+    """What the images of `load_data(name)` are called, without reading them: a path's last part, wherever it lies.
+
+    Example:
+        >>> called("fashion-mnist"), called("some/where/pets/"), called("../mine.npz")
+        ('fashion-mnist', 'pets', 'mine')
+    """
+    if name in {card.name for card in datasets()}:
+        return name
+    path = Path(os.path.abspath(name))
+    return path.stem if path.suffix == ".npz" else path.name
 
 
 def fashion_mnist(part: str = "test") -> ImageSet:
@@ -253,9 +267,9 @@ def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
     return images.astype(np.float32)
 
 
-def _folder(path: Path) -> ImageSet:
+def _folder(path: Path, name: str) -> ImageSet:
     classes = sorted(child.name for child in path.iterdir() if child.is_dir())
-    files = [(index, file) for index, name in enumerate(classes) for file in sorted((path / name).iterdir())
+    files = [(index, file) for index, label in enumerate(classes) for file in sorted((path / label).iterdir())
              if file.suffix.lower() in SUFFIXES and file.is_file()]  # fmt: skip
     if not files:
         raise UsageError(
@@ -268,8 +282,8 @@ def _folder(path: Path) -> ImageSet:
         return np.stack([_decode(files[index][1], shape) for index in indices])
 
     labels = np.array([label for label, _ in files], dtype=np.int64)
-    ids = [f"{path.name}/{file.parent.name}/{file.name}" for _, file in files]
-    return ImageSet(path.name, labels, ids, tuple(classes), shape, read)
+    ids = [f"{name}/{file.parent.name}/{file.name}" for _, file in files]
+    return ImageSet(name, labels, ids, tuple(classes), shape, read)
 
 
 def _decode(file: Path, shape: tuple[int, int, int] | None) -> np.ndarray:

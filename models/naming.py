@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 
 Value = str | int | float | bool
 
@@ -28,6 +29,19 @@ def near(name: str, allowed: Iterable[str], count: int = 3) -> str:
     """
     hits = difflib.get_close_matches(name, list(allowed), n=count, cutoff=0.55)
     return f"; did you mean {', '.join(repr(hit) for hit in hits)}?" if hits else ""
+
+
+def placeless(text: str) -> str:
+    """What a user's function is called wherever its file lies: `some/folder/file.py:function` without the folder.
+
+    Names that reports show, keys of results and seeds of draws are made of this, so that none depends on the folder.
+
+    Example:
+        >>> placeless("../models/mine.py:make"), placeless("package.module:make"), placeless("fmnist-vgg")
+        ('mine.py:make', 'package.module:make', 'fmnist-vgg')
+    """
+    place, colon, function = text.rpartition(":")
+    return f"{PurePath(place).name}:{function}" if colon and place.endswith(".py") else text
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,15 @@ def generator_digest(text: str) -> str:
     """sha256 of the shipped weights that a generator's name may stand for, or of the file that a user's comes from.
 
     Args:
-        text: the parameter `generator`: `vae`, a member of the zoo, `file.py:function`.
+        text: the parameter `generator`: `vae`, a member of the zoo, `file.py:function`, a file of weights.
 
     Returns:
         The digest; empty for `package.module:function`, whose version is that of the package.
     """
-    if ":" in text:
-        path = Path(text.rpartition(":")[0])
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else ""
+    if ":" in text or text.endswith(".safetensors"):
+        path = Path(text.rpartition(":")[0] or text)
+        own = path.suffix in (".py", ".safetensors") and path.is_file()
+        return hashlib.sha256(path.read_bytes()).hexdigest() if own else ""
     return _shipped(text)
 
 

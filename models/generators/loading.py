@@ -15,7 +15,7 @@ from torch import nn
 
 from ..adapters import imported_function, make
 from ..base import state_digest
-from ..naming import UsageError, near
+from ..naming import UsageError, near, placeless
 from ..seeds import seeded
 from ..zoo.build import empty_network, trained_network
 from ..zoo.catalogue import MEMBERS, display, member, versions, weights_name
@@ -51,7 +51,7 @@ def from_function(text: str) -> Generator:
     path = Path(text.rpartition(":")[0])
     if path.suffix == ".py" and path.is_file():
         source = {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return conforming(from_object(made, text, source))
+    return conforming(from_object(made, placeless(text), source))
 
 
 def from_weights(text: str) -> Generator:
@@ -81,7 +81,7 @@ def from_weights(text: str) -> Generator:
         raise UsageError(
             f"generator {text!r}: the weights do not fit the network: {str(error).splitlines()[0]}; train it again"
         ) from error
-    return conforming(from_object(network, text))
+    return conforming(from_object(network, path.name))
 
 
 def from_object(made: Any, name: str, source: dict[str, Any] | None = None) -> Generator:
