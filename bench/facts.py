@@ -32,6 +32,7 @@ class Facts:
     """
 
     plan: plan.Plan
+    data: str | None
     protocol: Protocol
     devices: tuple[str, ...]
     explainers: dict[str, dict[str, Any]]
@@ -126,7 +127,6 @@ def measures() -> dict[str, dict[str, Any]]:
     return table
 
 
-def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]) -> list[plan.ExplainerFacts]:
 def claimed(config: Config) -> list[dict[str, Any]]:
     """What the papers of the suites claim, explainers under the names that records have."""
     found = []
@@ -162,6 +162,7 @@ def _told_apart(subjects: list[plan.SubjectFacts]) -> list[plan.SubjectFacts]:
     return subjects
 
 
+def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]) -> list[plan.ExplainerFacts]:
     import explainers
 
     try:

@@ -49,12 +49,21 @@ class SubjectFacts:
 
 @dataclass(frozen=True)
 class ExplainerFacts:
-    """What the plan knows about an explainer: its text, resolved specification, version and declarations."""
+    """What the plan knows about an explainer.
+
+    Attributes:
+        name: what records call it.
+        spec: resolved specification, for keys.
+        version: of its card.
+        info: its declarations.
+        text: what it is loaded by where that is not the name, as with files in folders.
+    """
 
     name: str
     spec: dict[str, Any]
     version: int
     info: dict[str, Any]
+    text: str = ""
 
     @property
     def identity(self) -> str:
@@ -63,7 +72,6 @@ class ExplainerFacts:
 
     @property
     def cost(self) -> float:
-    text: str = ""
         """Forward-backward passes per image."""
         return float(self.info.get("cost", 1.0))
 
@@ -99,7 +107,7 @@ class CheckFacts:
 
 @dataclass(frozen=True)
 class Task:
-    """A cell and what its shard needs to run it."""
+    """A cell and what its shard needs to run it; `text` loads its explainer where its name does not."""
 
     cell: Cell
     subject: int
@@ -107,6 +115,7 @@ class Task:
     stop: int
     family: str
     cost: float
+    text: str = ""
 
     @property
     def group(self) -> tuple[int, int, int, str, int]:
@@ -115,7 +124,6 @@ class Task:
 
 
 @dataclass(frozen=True)
-    text: str = ""
 class Shard:
     """Work for one worker process, made of texts and numbers only.
 
@@ -125,7 +133,8 @@ class Shard:
         indices: image indices of the block.
         family: module of `bench.checks` that computes the cells.
         seed: seed index, repeat or draw.
-        cells: per cell key, suite, check, subject, explainer, images (ids).
+        cells: per cell key, suite, check, subject, explainer, seed, images (ids), and the text of an explainer whose name
+            is another.
         cost: estimated forward-backward passes.
     """
 
@@ -218,6 +227,7 @@ class Plan:
         cells = tuple(
             {"key": task.cell.key, "suite": task.cell.suite, "check": task.cell.check, "subject": task.cell.subject,
              "explainer": task.cell.explainer, "seed": task.cell.seed, "images": images}
+            | ({"text": task.text} if task.text else {})
             for task in tasks
         )  # fmt: skip
         cost = sum(task.cost for task in tasks)
@@ -226,8 +236,12 @@ class Plan:
         )  # fmt: skip
 
 
+def text_of(cell: Mapping[str, Any]) -> str:
+    """What the explainer of a shard's cell is loaded by; the process that computes it knows it by this."""
+    return str(cell.get("text") or cell["explainer"])
+
+
 def blocks(images: int, size: int = BLOCK) -> list[tuple[int, int]]:
-            | ({"text": task.text} if task.text else {})
     """Start and stop of each block of at most `size` images.
 
     Example:
@@ -235,11 +249,6 @@ def blocks(images: int, size: int = BLOCK) -> list[tuple[int, int]]:
         [(0, 16), (16, 20)]
     """
     return [(start, min(start + size, images)) for start in range(0, images, size)]
-
-def text_of(cell: Mapping[str, Any]) -> str:
-    """What the explainer of a shard's cell is loaded by; the process that computes it knows it by this."""
-    return str(cell.get("text") or cell["explainer"])
-
 
 
 def build(
