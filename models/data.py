@@ -35,7 +35,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 """What is decoded, whatever the name of a file says: Pillow knows formats that start other programs."""
 MAX_PIXELS = 64_000_000
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What numpy and zipfile raise on archives that are damaged or made to harm; NotImplementedError is a RuntimeError."""
 MAX_IDX = 1 << 28
 """Unpacked bytes of an idx file; all of Fashion-MNIST has 47 million."""
@@ -102,7 +112,7 @@ def datasets() -> list[DataCard]:
         >>> [card.name for card in datasets()][:3]
         ['fashion-mnist', 'fashion-mnist-train', 'fmnist-mosaic']
     """
-    from . import variants
+    from . import planted, variants
     from .truth.sets import cards
 
     return [
@@ -110,6 +120,7 @@ def datasets() -> list[DataCard]:
         DataCard("fashion-mnist-train", "the first 10,000 training images, likewise", "embedded", 10_000),
         *cards(),
         *variants.cards(),
+        *planted.cards(),
     ]
 
 
@@ -128,13 +139,15 @@ def load_data(name: str) -> ImageSet:
         return fashion_mnist("test")
     if name == "fashion-mnist-train":
         return fashion_mnist("train10k")
-    from . import variants
+    from . import planted, variants
     from .truth.sets import NAMES, made_set
 
     if name in NAMES:
         return made_set(name)
     if name.removesuffix("-train") in variants.NAMES:
         return variants.variant(name)
+    if name in planted.NAMES:
+        return planted.planted(name)
     path = Path(name)
     if path.is_dir():
         return _folder(path, called(name))
@@ -213,7 +226,9 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
 def _npz(path: Path) -> ImageSet:
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(item.file_size for item in archive.infolist() if item.filename in ("images.npy", "labels.npy"))
+            unpacked = sum(
+                item.file_size for item in archive.infolist() if item.filename in ("images.npy", "labels.npy")
+            )
         if unpacked > MAX_BYTES:
             raise UsageError(
                 f"{path} holds {unpacked:,} bytes when unpacked; at most {MAX_BYTES:,} are read at once: give a folder of "

@@ -1,4 +1,4 @@
-"""A small classifier of two classes that explainers of probabilities are fitted to."""
+"""A small classifier that explainers of probabilities are fitted to, of two classes or of one attribute or of several."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from collections import OrderedDict
 
 from torch import nn
 
+from ..planted import ATTRIBUTES
+
 
 class Pair(nn.Sequential):
-    """Three 3x3 convolutions and two linear layers; (N, 1, 32, 32) normalised images -> (N, 2) logits."""
+    """Three 3x3 convolutions and two linear layers; (N, 1, 32, 32) normalised images -> (N, outputs) logits."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 2) -> None:
         super().__init__(OrderedDict[str, nn.Module](
             conv1=nn.Conv2d(1, 16, 3, padding=1), relu1=nn.ReLU(), pool1=nn.MaxPool2d(2),
             conv2=nn.Conv2d(16, 32, 3, padding=1), relu2=nn.ReLU(), pool2=nn.MaxPool2d(2),
             conv3=nn.Conv2d(32, 64, 3, padding=1), relu3=nn.ReLU(), pool3=nn.MaxPool2d(2),
             flatten=nn.Flatten(), drop=nn.Dropout(0.3),
-            fc1=nn.Linear(1024, 64), relu4=nn.ReLU(), fc2=nn.Linear(64, 2),
+            fc1=nn.Linear(1024, 64), relu4=nn.ReLU(), fc2=nn.Linear(64, outputs),
         ))  # fmt: skip
+
+
+class Planted(Pair):
+    """One sigmoid output per planted attribute, or two logits for one of them: 0, and the log-odds of its presence."""
+
+    def __init__(self, attribute: str = "all") -> None:
+        super().__init__(len(ATTRIBUTES) if attribute == "all" else 2)

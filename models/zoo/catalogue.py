@@ -36,8 +36,8 @@ class Member:
         architecture: the parameters that the network's constructor takes; the others only choose weights.
         weights: member whose weights it uses (itself unless it is another writing of the same network).
         mean, std: normalisation of images in [0, 1].
-        reference: data set of the training images.
-        data: data set of held-out images.
+        reference: data set of the training images; `{parameter}` stands for a parameter's value.
+        data: data set of held-out images, likewise.
     """
 
     name: str
@@ -55,6 +55,8 @@ class Member:
 
 
 _NORM = MappingProxyType({"norm": ("batch", "none")})
+_ATTRIBUTE = MappingProxyType({"attribute": ("all", "square", "stripe", "brightness", "border")})
+_BRIGHTNESS = MappingProxyType({"attribute": ("brightness",)})
 
 MEMBERS = {
     member.name: member
@@ -94,6 +96,16 @@ MEMBERS = {
             "fmnist-tshirt-shirt", "T-shirt or shirt, calibrated: every tenth of the probability has images",
             "networks.pair:Pair", "pairs:tshirt_shirt",
             data="fashion-mnist-tshirt-shirt", reference="fashion-mnist-tshirt-shirt-train",
+        ),
+        Member(
+            "fmnist-planted", "planted attributes, one sigmoid output each; attribute: two logits for one of them",
+            "networks.pair:Planted", "planted:independent", parameters=_ATTRIBUTE, architecture=("attribute",),
+            data="fmnist-planted-{attribute}", reference="fmnist-planted-{attribute}-train",
+        ),
+        Member(
+            "fmnist-planted-confounded", "brightness, trained where a planted square is as strong as it is bright",
+            "networks.pair:Planted", "planted:confounded", parameters=_BRIGHTNESS, architecture=("attribute",),
+            data="fmnist-planted-{attribute}", reference="fmnist-planted-{attribute}-train",
         ),
         Member(
             "fmnist-oracle", "residual network with group norm, trained apart from all others; judges in metrics",

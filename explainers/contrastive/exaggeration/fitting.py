@@ -192,25 +192,33 @@ def _step(
     log_odds: Callable[[Tensor], Tensor], options: Options,
 ) -> float:  # fmt: skip
     """One update of each player on one generated batch; returns the mean |requested - achieved|."""
-    generator, discriminator = players.generator, players.discriminator
+    generator = players.generator
     with torch.autocast("cpu", torch.bfloat16):
         code = generator.encode(x)
-        changed, same = generator.decode(code, bins), generator.decode(code, sources)
+        changed = generator.decode(code, bins)
+    odds = log_odds(changed)
+    loss = options.kl * compatibility(requested, odds)
+    # a term of weight 0 would cost as much as any other
+    if options.adversarial:
+        loss = loss + options.adversarial * _adversarial(players, x, sources, changed, bins)
+    if options.reconstruction:
+        with torch.autocast("cpu", torch.bfloat16):
+            same, back = generator.decode(code, sources), generator(changed, sources)
+        loss = loss + options.reconstruction * (reconstruction(x, same) + reconstruction(x, back))
+    _update(players.adam_generator, loss)
+    players.discriminator.requires_grad_(True)
+    return float((requested - torch.sigmoid(odds.detach())).abs().mean())
+
+
+def _adversarial(players: _Players, x: Tensor, sources: Tensor, changed: Tensor, bins: Tensor) -> Tensor:
+    """One update of the discriminator, then the generator's term, which leaves the discriminator without gradients."""
+    discriminator = players.discriminator
+    with torch.autocast("cpu", torch.bfloat16):
         judged = discriminator(torch.cat([x, changed.detach()]), torch.cat([sources, bins]))
     _update(players.adam_discriminator, discriminator_hinge(judged[: len(x)], judged[len(x) :]))
     discriminator.requires_grad_(False)
     with torch.autocast("cpu", torch.bfloat16):
-        scores = discriminator(changed, bins)
-        back = generator(changed, sources)
-    odds = log_odds(changed)
-    loss = (
-        options.adversarial * generator_hinge(scores)
-        + options.kl * compatibility(requested, odds)
-        + options.reconstruction * (reconstruction(x, same) + reconstruction(x, back))
-    )
-    _update(players.adam_generator, loss)
-    discriminator.requires_grad_(True)
-    return float((requested - torch.sigmoid(odds.detach())).abs().mean())
+        return generator_hinge(discriminator(changed, bins))
 
 
 def _update(adam: torch.optim.Optimizer, loss: Tensor) -> None:
