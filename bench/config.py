@@ -102,7 +102,12 @@ class Config:
     @property
     def models(self) -> tuple[str, ...]:
         """All models of the run, each once."""
-        return tuple(dict.fromkeys(model for name in self.suite for model in self.models_of(suites.get(name))))
+        return tuple(dict.fromkeys(model for part in self.parts for model in self.models_of(part)))
+
+    @property
+    def parts(self) -> tuple[suites.Suite, ...]:
+        """The suites of the run, those of papers in their parts."""
+        return tuple(part for name in self.suite for part in suites.get(name).runs)
 
     def size(self, suite: suites.Suite) -> suites.Size:
         """Images and seeds of a suite: what was given, else what the profile says."""
@@ -142,7 +147,7 @@ class Config:
 
     def record(self) -> dict[str, Any]:
         """The configuration as it stands in `config.json`, with the sizes of every suite resolved."""
-        sizes = {name: asdict(self.size(suites.get(name))) for name in self.suite}
+        sizes = {part.name: asdict(self.size(part)) for part in self.parts}
         return {**asdict(self), "model": self.models, "out": str(self.folder()), "sizes": sizes}
 
 
@@ -178,7 +183,10 @@ def resolve(options: Mapping[str, Any], file: str | Path | None = None) -> Confi
     checked = {key: _checked(key, value) for key, value in values.items()}
     if not checked.get("suite"):
         raise UsageError(f"no suite was given; write --suite with one of {', '.join(suites.names())}")
-    config = Config(**{**checked, "suite": suites.expand(checked["suite"])})
+    checked["suite"] = suites.expand(checked["suite"])
+    for name in checked["suite"]:
+        checked.setdefault("protocol", suites.get(name).protocol)
+    config = Config(**checked)
     _check_names(config)
     return config
 
@@ -234,7 +242,12 @@ def _checked(key: str, value: Any) -> Any:
 
 def _check_names(config: Config) -> None:
     for name in config.suite:
-        suites.get(name)
+        given = [option for option in ("model", "data", "explainers") if getattr(config, option)]
+        if suites.get(name).paper is not None and given:
+            raise UsageError(
+                f"--{given[0]} {getattr(config, given[0])!r}: the suite {name!r} repeats the experiments of a paper, whose "
+                "models, images and explainers are fixed; leave it out, or run another suite on them"
+            )
     config.declared()
     _one_of("--profile", config.profile, suites.PROFILES)
     _one_of("--precision", config.precision, PRECISIONS)

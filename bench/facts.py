@@ -12,7 +12,7 @@ from models.naming import UsageError
 
 from . import plan, plugins, suites
 from .checks import CHECKS
-from .checks.base import CheckInfo
+from .checks.base import MODEL, CheckInfo
 from .config import Config
 from .protocols import Protocol
 
@@ -51,7 +51,7 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
         UsageError: something that was named does not exist or cannot be used.
     """
     loaded = plugins.load(config.plugin)
-    chosen = {name: suites.get(name) for name in config.suite}
+    chosen = {part.name: part for part in config.parts}
     found = {name: _explainers(suite, config, loaded) for name, suite in chosen.items()}
     named = {facts.name: facts for group in found.values() for facts in group}
     own = plugins.of_this_process()

@@ -15,7 +15,7 @@ from models.naming import UsageError
 
 from .cell import Cell, canonical, digest
 from .checks.base import BLOCK, MODEL
-from .suites import Size, Suite
+from .sized import Size, Suite
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def build(
                 if not facts.applies(subject):
                     continue
                 seeds = draws.get(facts.draws, size.seeds)
-                common: dict[str, Any] = {"suite": suite.name, "check": check, "base": base, "dtype": dtype}
+                common: dict[str, Any] = {"suite": suite.filed, "check": check, "base": base, "dtype": dtype}
                 for task in _check_tasks(common, facts, size.images, seeds, number, subject, explainers[suite.name]):
                     tasks.setdefault(task.cell.key, task)
                     found += 1

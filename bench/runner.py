@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from reports import maps
+from reports.schema import empty
 from reports.store import Store
 
 from . import facts as gathering
@@ -65,6 +66,18 @@ class Run:
         import reports
 
         return reports.verdicts(self.frame())
+
+    def claims(self, verdicts: pd.DataFrame | None = None) -> pd.DataFrame:
+        """One row per claim of the papers that the run tests, empty for other suites.
+
+        Args:
+            verdicts: those of this run, where they are at hand.
+        """
+        from reports.claims import judge_claims
+
+        papers = Store.open(self.path).papers()
+        table = self.verdicts() if papers and verdicts is None else verdicts
+        return judge_claims(self.frame(), papers, table) if papers else judge_claims(empty(), [])
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,7 @@ def open_folder(prepared: Prepared) -> Store:
     }
     store = Store.create(config.folder(), shared, declared, gathering.measures(), facts.explainers)
     store.write_plan(join(store.plan(), facts.plan.entries(), str(store.path)))
+    store.write_papers(gathering.claimed(config))
     record = {
         "configuration": config.record(),
         "source": provenance.git_state(Path.cwd()),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 from models.naming import UsageError, near
 
+from . import papers
 from .checks.generative.declared import BASELINES as GENERATIVE_BASELINES
 from .checks.generative.declared import CHECKS as GENERATIVE
 from .checks.generative.declared import EXPLAINERS as GENERATIVE_EXPLAINERS
+from .sized import Size, Suite
+
+__all__ = ["Size", "Suite"]
 
 ALL = "all"
-"""Stands for every suite but `smoke`."""
+"""Stands for every suite but `smoke` and those of papers."""
 PROFILES = ("quick", "standard", "full")
 
 REFERENCES = ("input", "edge-detector", "constant", "random", "random-by-model")
@@ -47,50 +48,13 @@ OPPOSITE = {
 """Check -> reference -> what its verdict must not be the opposite of; with few images it may be neither PASS nor FAIL."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a run is.
-
-    Attributes:
-        images: number of images, >= 1.
-        seeds: number of randomised models per stage, >= 1.
-    """
-
-    images: int
-    seeds: int
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named list of checks with default explainers and sizes.
-
-    Attributes:
-        name: what `--suite` takes.
-        summary: one line for `bench list suites`.
-        checks: names of the checks, in the order of the report.
-        explainers: used when `--explainers` is not given.
-        references: explainers with a known verdict, always run beside the others.
-        sizes: one per profile.
-        choices: what the suite changes in the protocol, for example fewer draws for the floor.
-        models: used when `--model` is not given.
-    """
-
-    name: str
-    summary: str
-    checks: tuple[str, ...]
-    explainers: tuple[str, ...]
-    references: tuple[str, ...] = REFERENCES
-    sizes: Mapping[str, Size] = field(default_factory=dict, hash=False)
-    choices: Mapping[str, int] = field(default_factory=dict, hash=False)
-    models: tuple[str, ...] = ("fmnist-vgg",)
-
-
 _SUITES = (
     Suite(
         "randomization",
         "does the explanation notice that weights were replaced by noise?",
         ("cascading", "independent", "ceiling", "floor", "health-cascading", "health-independent"),
         RANDOMIZATION_EXPLAINERS,
+        references=REFERENCES,
         sizes={"quick": Size(16, 5), "standard": Size(32, 10), "full": Size(64, 20)},
     ),
     Suite(
@@ -98,6 +62,7 @@ _SUITES = (
         "the same in seconds, on a few images: does everything run here?",
         ("cascading", "ceiling", "floor", "health-cascading"),
         ("saliency", "guided-backprop", "gradcam", "lrp-a1b0"),
+        references=REFERENCES,
         sizes=dict.fromkeys(PROFILES, Size(4, 3)),
         choices={"floor_draws": 2},
     ),
@@ -144,6 +109,7 @@ _SUITES = (
         sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(1024, 1)},
         models=("fmnist-lenet", "fmnist-tshirt-shirt"),
     ),
+    *papers.SUITES,
 )
 
 
@@ -163,13 +129,13 @@ def suites() -> tuple[Suite, ...]:
 
 
 def expand(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """The suites that are meant, each once: `all` stands for every suite but `smoke`.
+    """The suites that are meant, each once: `all` stands for every suite but `smoke` and those of papers.
 
     Example:
         >>> expand(("smoke", "smoke"))
         ('smoke',)
     """
-    every = [name for name in names() if name != "smoke"]
+    every = [suite.name for suite in _SUITES if suite.name != "smoke" and suite.paper is None]
     return tuple(dict.fromkeys(each for name in chosen for each in (every if name == ALL else [name])))
 
 

@@ -69,6 +69,8 @@ def merge_runs(runs: Sequence[str | Path], out: str | Path) -> Merged:
     for store in stores[1:]:
         made = Store.create(out, store.config, store.protocol, store.measures, store.explainers)
     made.write_plan(plan)
+    for store in stores:
+        made.write_papers([paper.record() for paper in store.papers()])
     owner: dict[str, Store] = {}
     found: list[dict[str, Any]] = []
     shared: set[str] = set()

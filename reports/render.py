@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports import claims as claiming
 from reports import files, html, matrix, page, plots_ranks, sections, tables
 from reports.answers import answers
 from reports.frame import load
@@ -38,7 +39,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
 
     Returns:
         The files written, the page `index.html` first, then `verdicts.md`, `verdicts.csv`, `similarity.csv`,
-        `thesis.csv`, `health.csv` and `figures/*.png`.
+        `thesis.csv`, `health.csv` and `figures/*.png`; for suites of papers also `claims.md` and `claims.csv`.
 
     Raises:
         RunFolderError: there is no run folder, or the report cannot be written.
@@ -58,6 +59,10 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
         "thesis": tables.thesis_rule(frame),
         "health": tables.health(frame),
     }
+    claims = claiming.judge_claims(frame, store.papers(), found["verdicts"])
+    if len(claims):
+        found["claims"] = claims
+        files.write(target / "claims.md", claiming.to_markdown(claims).encode())
     universes = rescore(run)
     if len(universes.summary):
         found |= {"multiverse": universes.summary, "universes": universes.universes}
@@ -75,6 +80,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
         "all_rows": rows,
         "cost": _cost(frame, found["verdicts"], gallery),
         "universes": _plain(universes.summary),
+        "papers": claiming.by_paper(claims, store.papers()),
     }
     files.write(target / "index.html", _page(store, frame, found["verdicts"], parts).encode())
     return [target / "index.html", text, *written, *gallery.written]
@@ -115,6 +121,7 @@ def _page(store: Store, frame: pd.DataFrame, table: pd.DataFrame, parts: Mapping
         failures=failures,
         state=state,
         meanings=MEANINGS,
+        claim_meanings=claiming.MEANINGS if parts["papers"] else {},
         threshold=threshold_of(frame),
         order=page.ORDER,
         places={f"{each.subject}/{each.suite}": place for place, each in enumerate(parts["sections"], 1)},

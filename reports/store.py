@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from reports import files, pictures, planned, schema
 from reports.files import DamagedFile, RunFolderError
+from reports.papers import Paper, paper_of
 from reports.pictures import Picture
 from reports.records import KEY, PACK_CELLS, Records, named, valid
 
@@ -29,7 +30,7 @@ _ADOPTED = {
     "maps": (KEY, "npz"),
     "provenance": (_NAME, "json"),
 }
-_OWN = {"config.json", "protocol.json", "measures.json", "explainers.json", "plan.json", "report"}
+_OWN = {"papers.json", "config.json", "protocol.json", "measures.json", "explainers.json", "plan.json", "report"}
 _OWN |= {"provenance", "records", "packs", "failures", "pictures", "maps", "claims"}
 
 
@@ -132,6 +133,32 @@ class Store:
         if self.plan() != cells:
             made = datetime.now(UTC).isoformat(timespec="seconds")
             files.write(self.path / "plan.json", planned.encode(cells, made))
+
+    def write_papers(self, papers: Sequence[Mapping[str, Any]]) -> None:
+        """Store what papers claim about the records, beside what is there of other papers.
+
+        Args:
+            papers: as `reports.papers.Paper.record` gives them.
+        """
+        if not papers:
+            return
+        held = {str(each["suite"]): each for each in (*(paper.record() for paper in self.papers()), *papers)}
+        content = {"schema": schema.SCHEMA_VERSION, "papers": list(held.values())}
+        files.write_json(self.path / "papers.json", content)
+
+    def papers(self) -> list[Paper]:
+        """Return the papers whose claims are tested; empty for a run that tests none.
+
+        Raises:
+            RunFolderError: the file is damaged.
+        """
+        path = self.path / "papers.json"
+        try:
+            return [paper_of(each) for each in files.read_json(path)["papers"]]
+        except FileNotFoundError:
+            return []
+        except (DamagedFile, LookupError, TypeError, ValueError) as error:
+            raise RunFolderError(f"{path} is damaged. {_MEND}") from error
 
     def plan(self) -> list[dict[str, Any]]:
         """Return the expected cells in their order; empty where no plan was written.

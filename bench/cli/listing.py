@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .guard import guarded, say
+
+if TYPE_CHECKING:
+    from bench.sized import Suite
 
 KINDS = ("explainers", "suites", "checks", "models", "generators", "embeddings", "datasets")
 Card = dict[str, Any]
@@ -74,11 +77,22 @@ def _suites(_: list[str]) -> list[Card]:
 
     return [
         {
-            "name": suite.name, "summary": suite.summary, "checks": list(suite.checks), "explainers": list(suite.explainers),
-            "references": list(suite.references), "profiles": {name: asdict(size) for name, size in suite.sizes.items()},
+            "name": suite.name, "summary": suite.summary,
+            "checks": _each(suite, "checks"), "explainers": _each(suite, "explainers"),
+            "references": _each(suite, "references"),
+            "profiles": {
+                f"{profile}{'' if part is suite else part.name.removeprefix(suite.name)}": asdict(size)
+                for part in suite.runs for profile, size in part.sizes.items()
+            },
+            "claims": [] if suite.paper is None else [claim.statement for claim in suite.paper.claims],
         }
         for suite in suites.suites()
     ]  # fmt: skip
+
+
+def _each(suite: Suite, name: str) -> list[str]:
+    """The texts of all parts of a suite, each once."""
+    return list(dict.fromkeys(text for part in suite.runs for text in getattr(part, name)))
 
 
 def _checks(_: list[str]) -> list[Card]:

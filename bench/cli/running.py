@@ -9,7 +9,7 @@ import typer
 
 from .guard import DONE, INCOMPLETE, REGRESSION, guarded, say
 from .options import CONFIG, with_options
-from .tables import show_plan, show_verdicts
+from .tables import show_claims, show_plan, show_verdicts
 
 if TYPE_CHECKING:
     from bench.config import Config
@@ -91,6 +91,7 @@ def _conclude(finished: Run, quiet: bool) -> int:
 
     table = finished.verdicts()
     show_verdicts(table)
+    show_claims(finished.claims(table))
     elsewhere = len(_waiting(finished) - set(finished.missing))
     # What a reference explainer is known to give, it gives once all of it was computed.
     faults = [] if elsewhere else reference_faults(table)

@@ -80,6 +80,32 @@ def _show_checks(title: str, rows: pd.DataFrame) -> None:
     _print(view)
 
 
+def show_claims(table: pd.DataFrame) -> None:
+    """Print what papers claim beside what was measured.
+
+    Args:
+        table: as `reports.claims.judge_claims` gives it.
+    """
+    from rich.text import Text
+
+    from reports.claims import AGREES, DIFFERS, UNTESTED, figure
+
+    colours = {AGREES: "green", DIFFERS: "red", UNTESTED: "magenta"}
+    for paper, rows in table.groupby("paper", sort=False):
+        view = _table(("the paper says", "measured here", "bound", "n", "verdict"))
+        view.title, view.title_justify = f"claims of {paper}", "left"
+        for row in rows.to_dict("records"):
+            said = str(row["verdict"])
+            why = f" ({row['reason']})" if said == UNTESTED else ""
+            view.add_row(
+                Text(f"{row['statement']} ({row['where']})"), Text(f"{row['measured']}: {figure(row) or '-'}"),
+                Text(str(row["bound"])), str(row["n"]), Text(said + why, style=colours.get(said, "yellow")),
+            )  # fmt: skip
+        for column in view.columns:
+            column.no_wrap = False
+        _print(view)
+
+
 def _brief(row: Mapping[Any, Any]) -> str:
     """A verdict with its estimate and half the width of the interval, for example `PASS 0.34 ±0.04`."""
     if row["estimate"] != row["estimate"]:

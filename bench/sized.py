@@ -1,0 +1,65 @@
+"""What a suite is: which checks, which explainers on which models, how many images and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reports.papers import Paper
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a run is.
+
+    Attributes:
+        images: number of images, >= 1.
+        seeds: number of randomised models per stage, >= 1.
+    """
+
+    images: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of checks with default explainers and sizes.
+
+    Attributes:
+        name: what `--suite` takes.
+        summary: one line for `bench list suites`.
+        checks: names of the checks, in the order of the report.
+        explainers: used when `--explainers` is not given.
+        references: explainers with a known verdict, always run beside the others.
+        sizes: one per profile.
+        choices: what the suite changes in the protocol, for example fewer draws for the floor.
+        models: used when `--model` is not given.
+        label: the suite that its records are filed under, whose verdicts and figures they get; empty: its own name.
+        parts: suites of other models and explainers that are run together, in place of checks of its own.
+        paper: what a paper claims about the records of all parts; None for a suite that tests no paper.
+        protocol: used when `--protocol` is not given.
+    """
+
+    name: str
+    summary: str
+    checks: tuple[str, ...] = ()
+    explainers: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    sizes: Mapping[str, Size] = field(default_factory=dict, hash=False)
+    choices: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    models: tuple[str, ...] = ("fmnist-vgg",)
+    label: str = ""
+    parts: tuple[Suite, ...] = ()
+    paper: Paper | None = None
+    protocol: str = "recommended"
+
+    @property
+    def filed(self) -> str:
+        """What the column `suite` of its records says."""
+        return self.label or self.name
+
+    @property
+    def runs(self) -> tuple[Suite, ...]:
+        """The suites that are run: its parts, or itself."""
+        return self.parts or (self,)
