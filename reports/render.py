@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports import claims as claiming
-from reports import files, html, matrix, page, plots_ranks, sections, tables
+from reports import class_tables, files, html, matrix, page, perturbation_tables, plots_ranks, sections, tables
 from reports.answers import answers
 from reports.frame import load
 from reports.gallery import Gallery
@@ -39,7 +39,8 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
 
     Returns:
         The files written, the page `index.html` first, then `verdicts.md`, `verdicts.csv`, `similarity.csv`,
-        `thesis.csv`, `health.csv` and `figures/*.png`; for suites of papers also `claims.md` and `claims.csv`.
+        `thesis.csv`, `health.csv` and `figures/*.png`; for suites of papers also `claims.md` and `claims.csv`; `.md` and
+        `.csv` of what `suite_tables` gives.
 
     Raises:
         RunFolderError: there is no run folder, or the report cannot be written.
@@ -66,9 +67,11 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     universes = rescore(run)
     if len(universes.summary):
         found |= {"multiverse": universes.summary, "universes": universes.universes}
-    written = [tables.write_csv(table, target / f"{name}.csv") for name, table in found.items()]
+    beside = suite_tables(frame)
+    written = [tables.write_csv(table, target / f"{name}.csv") for name, table in {**found, **beside}.items()]
     text = target / "verdicts.md"
-    files.write(text, tables.to_markdown(found["verdicts"]).encode())
+    for name, table in {"verdicts": found["verdicts"], **beside}.items():
+        files.write(target / f"{name}.md", tables.to_markdown(table).encode())
     gallery = Gallery(target / "figures")
     rows = matrix.evidence(found["verdicts"])
     shown = sections.build(
@@ -83,7 +86,31 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
         "papers": claiming.by_paper(claims, store.papers()),
     }
     files.write(target / "index.html", _page(store, frame, found["verdicts"], parts).encode())
-    return [target / "index.html", text, *written, *gallery.written]
+    return [target / "index.html", text, *(target / f"{name}.md" for name in beside), *written, *gallery.written]
+
+
+def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables that single suites add to the files of a report, those with rows.
+
+    Args:
+        frame: tidy records of any suites.
+
+    Returns:
+        Name of the file -> table: `perturbation` and `perturbation-curves` (see `reports.perturbation_tables`),
+        `class-discrimination` and `certificates` (see `reports.class_tables`).
+
+    Example:
+        >>> from reports.schema import empty
+        >>> suite_tables(empty())
+        {}
+    """
+    found = {
+        "class-discrimination": class_tables.discrimination(frame),
+        "certificates": class_tables.certificates(frame),
+        "perturbation": perturbation_tables.scores(frame),
+        "perturbation-curves": perturbation_tables.curves(frame),
+    }
+    return {name: table for name, table in found.items() if len(table)}
 
 
 def _cost(frame: pd.DataFrame, table: pd.DataFrame, gallery: Gallery) -> list[Shown]:
