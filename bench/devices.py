@@ -10,9 +10,12 @@ import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from models.naming import UsageError
+
+if TYPE_CHECKING:
+    from models.base import Subject
 
 _DEVICE = re.compile(r"cuda(:\d+)?")
 _SAYS_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -124,7 +127,9 @@ def _lock_folder(folder: Path | None) -> Path:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.lstat()
     except OSError as error:
-        raise UsageError(f"cannot make {place} for the locks of devices ({error}); set TMPDIR to a folder of your own") from error
+        raise UsageError(
+            f"cannot make {place} for the locks of devices ({error}); set TMPDIR to a folder of your own"
+        ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise UsageError(f"{place} belongs to somebody else; set TMPDIR to a folder of your own")
     return place
@@ -142,6 +147,23 @@ def _locked(path: Path) -> IO[str] | None:
         file.close()
         return None
     return file
+
+
+def warm_up(subject: Subject) -> None:
+    """One pass forward and backward before anything is timed.
+
+    The first pass on a GPU loads its code and makes its plans, which is no cost of the explainer that happens to be first.
+    On the processor nothing is done.
+    """
+    import torch
+
+    if subject.device.type != "cuda":
+        return
+    image = subject.data.load([0]).to(subject.device).requires_grad_()
+    logits = subject.logits(image)
+    if logits.requires_grad:
+        torch.autograd.grad(logits.amax(), image, allow_unused=True)
+    torch.cuda.synchronize(subject.device)
 
 
 def out_of_memory(error: BaseException) -> bool:

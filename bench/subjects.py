@@ -35,6 +35,7 @@ def subject_of(model: str, data: str | None, device: str, precision: str) -> Sub
         _subjects.clear()
         subject = models.load(plugins.model_names().get(model, model), data=data)
         _subjects[place] = placed(subject, device, precision)
+        devices.warm_up(_subjects[place])
     return _subjects[place]
 
 

@@ -17,6 +17,7 @@ from .data import ImageSet
 from .naming import UsageError
 from .seeds import generator
 from .stages import Stage, trace_stages
+from .transfer import chunks
 
 T = TypeVar("T")
 
@@ -145,7 +146,7 @@ class Subject:
     def predict_logits(self, images: Tensor, batch_size: int = 256) -> Tensor:
         """Logits (N, K) without a graph, in batches."""
         with torch.no_grad():
-            parts = [self.module(images[i : i + batch_size].to(self.device)) for i in range(0, len(images), batch_size)]
+            parts = [self.module(chunk) for chunk in chunks(images, batch_size, self.device)]
         return torch.cat(parts)
 
     def predict(self, images: Tensor) -> Tensor:

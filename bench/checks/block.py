@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.protocols import Protocol
 from explainers.reuse import Reuse
 from models.base import Subject
+from models.transfer import moved
 
 from .health import Health, examine
 from .passes import Guard, Maps, Request, Violation, described, explain, is_signed
@@ -63,7 +64,7 @@ class Block:
         explainers = [asking_as_trained(explainer, subject) for explainer in explainers]
         self.subject, self.protocol, self.pictures = subject, protocol, pictures
         self.ids = [subject.data.ids[index] for index in chosen]
-        self.images = subject.data.load(chosen).to(subject.device)
+        self.images = moved(subject.data.load(chosen), subject.device)
         self.labels = torch.as_tensor(subject.data.labels[chosen], dtype=torch.int64).to(subject.device)
         targets = self.labels if protocol.target == "label" else subject.predict(self.images)
         self.request = Request(self.images, targets, seed, protocol, batch_size)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.base import Subject
+from models.transfer import moved
 from models.truth import Certificate, Truth, certify, mosaics_of, required
 
 
@@ -52,7 +53,7 @@ class Scenes:
 
     def images(self) -> Tensor:
         """The images, (n, C, H, W) float32 in [0, 1], on the model's device."""
-        return self.subject.data.load(list(self.indices)).to(self.subject.device)
+        return moved(self.subject.data.load(list(self.indices)), self.subject.device)
 
     @cached_property
     def certificate(self) -> Certificate:

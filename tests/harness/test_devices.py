@@ -140,3 +140,29 @@ def test_a_folder_of_locks_that_is_a_link_is_not_used(tmp_path, monkeypatch):
     (tmp_path / "locks").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="belongs to somebody else"):
         devices.take_slot(["cuda:0"], 1, tmp_path / "locks")
+
+
+def test_a_gpu_is_warmed_up_before_anything_is_timed(monkeypatch):
+    from types import SimpleNamespace
+
+    import torch
+
+    log = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("waited"))
+
+    def subject(kind, logits):
+        image = SimpleNamespace(to=lambda device: torch.ones(1, 1, 2, 2))
+        data = SimpleNamespace(load=lambda indices: image)
+        return SimpleNamespace(device=torch.device(kind), data=data, logits=logits)
+
+    def differentiable(images):
+        log.append("passed")
+        images.register_hook(lambda gradient: log.append("returned"))
+        return images.flatten(1) * 2
+
+    devices.warm_up(subject("cpu", differentiable))
+    assert not log
+    devices.warm_up(subject("cuda", differentiable))
+    assert log == ["passed", "returned", "waited"]
+    devices.warm_up(subject("cuda", lambda images: torch.ones(1, 3)))
+    assert log == ["passed", "returned", "waited", "waited"]

@@ -17,6 +17,7 @@ from bench.protocols import Protocol
 from models.base import Subject
 from models.naming import UsageError
 from models.seeds import derive
+from models.transfer import moved
 
 from . import scores
 from .declared import CHECKS, SUITE
@@ -95,7 +96,7 @@ class _Block:
         chosen = list(indices)
         self.subject, self.seed = subject, seed
         self.ids = [subject.data.ids[index] for index in chosen]
-        self.images = subject.data.load(chosen).to(subject.device)
+        self.images = moved(subject.data.load(chosen), subject.device)
         labels = torch.as_tensor(subject.data.labels[chosen], dtype=torch.int64).to(subject.device)
         targets = labels if protocol.target == "label" else subject.predict(self.images)
         self.request = Request(self.images, targets, derive(base, "explain", seed), protocol, batch_size)

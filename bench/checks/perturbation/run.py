@@ -19,6 +19,7 @@ from explainers.passes import network, rows_for, shared_passes
 from models.base import Subject
 from models.naming import UsageError
 from models.seeds import derive
+from models.transfer import moved
 
 from . import orders
 from .curves import Ends, Scene, clean, curve, ends
@@ -121,7 +122,7 @@ class _Block:
     def __post_init__(self) -> None:
         subject, chosen = self.subject, list(self.indices)
         self.ids = [subject.data.ids[index] for index in chosen]
-        images = subject.data.load(chosen).to(subject.device)
+        images = moved(subject.data.load(chosen), subject.device)
         self.targets = subject.predict(images)
         labels = torch.as_tensor(subject.data.labels[chosen], dtype=torch.int64).to(subject.device)
         self.right = (self.targets == labels).nonzero()[:, 0]
