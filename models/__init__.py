@@ -75,6 +75,10 @@ def load(name: str, *, data: str | ImageSet | None = None) -> Subject:
         'fmnist-vgg'
     """
     images = load_data(data) if isinstance(data, str) else data
+    if name.startswith("text:"):
+        from .text.shipped import subject
+
+        return subject(name, images)
     if name.startswith("torchvision:"):
         from .adapters import from_torchvision
 

@@ -75,6 +75,7 @@ class ImageSet:
         shape: (C, H, W) of an image.
         read: indices -> (n, C, H, W) uint8 or float32 in [0, 1].
         truth: where the evidence of each class is in each image, None where that is not known.
+        content: `pixels`, or `words` where each row is a sentence (see `models.text.networks`).
     """
 
     name: str
@@ -84,6 +85,7 @@ class ImageSet:
     shape: tuple[int, int, int]
     read: Callable[[Sequence[int]], np.ndarray] = field(repr=False)
     truth: Truth | None = None
+    content: str = "pixels"
 
     def __len__(self) -> int:
         return len(self.labels)

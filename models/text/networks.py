@@ -9,12 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .words import NOTHING, UNKNOWN
-
-SCALE = 1 << 14
-"""Words that a row can tell apart; a power of two, so that numbers survive the division."""
-LONGEST = 16
-"""Words of the longest sentence."""
+from .words import LONGEST, NOTHING, SCALE, UNKNOWN
 
 
 def rows_of(numbers: Tensor) -> Tensor:
@@ -86,7 +81,8 @@ class SentenceCoder(nn.Module):
 
     def __init__(self, words: int, width: int = 64, hidden: int = 128, code: int = 128) -> None:
         super().__init__()
-        self.register_buffer("embedding", torch.zeros(words, width))
+        self.register_buffer("embedding", torch.zeros(words, width), persistent=False)
+        self.embedding: Tensor
         self.code = code
         self.encoder = nn.GRU(width, hidden, batch_first=True, bidirectional=True)
         self.bind = nn.Parameter(torch.randn(LONGEST, 2 * hidden) * 0.5)

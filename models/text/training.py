@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..seeds import generator, seeded
-from .networks import LONGEST, SentenceCoder, WordBag, rows_of
+from .networks import SentenceCoder, WordBag, rows_of
 from .sentences import Sentence, dictionary, held_out, sentences, training, with_bias
-from .words import NOTHING, UNKNOWN
+from .words import LONGEST, NOTHING, UNKNOWN
 
 CLASSIFIER: Mapping[str, Any] = {
     "epochs": 4, "batch": 64, "rate": 2e-3, "lost_words": 0.3, "decay": 1e-6, "width": 64, "scale": 0.125,

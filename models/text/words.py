@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 NOTHING, UNKNOWN = 0, 1
 """Numbers of the place behind the last word, and of every word that is not in the dictionary."""
 SPECIAL = ("", "_unk_")
+SCALE = 1 << 14
+"""Words that a row can tell apart; a power of two, so that numbers survive the division."""
+LONGEST = 16
+"""Words of the longest sentence that travels as a row."""
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*|[0-9]+")
 
 
