@@ -1,13 +1,15 @@
-"""Garments with four planted attributes, each as strong as a number in [0, 1] says, and the exact oracle of these numbers.
+"""Small garments with four planted attributes, as strong as a number in [0, 1] says, and the exact oracle of these numbers.
 
 Square, stripe, brightness and border are drawn independently of each other and of the garment beneath. Their strengths are
 functions of the pixels, so that of any image, a counterfactual too, it is known which attributes it has. In the confounded
-version the square is as strong as the garment is bright, so that a classifier of brightness may look at the square.
+version the square is as strong as the garment is bright, so that a classifier of brightness may look at the square. The
+images have 16x16 pixels, so that fitting an explainer to each attribute costs a minute or two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,10 +24,10 @@ GARMENTS = (0, 2, 4, 6)
 """T-shirts, pullovers, coats, shirts: they fill the middle of the image, where brightness is read."""
 CLEAR = 0.2
 """Images to explain have strengths below it or above one minus it, so that nothing is on the edge of a decision."""
-SQUARE = (slice(2, 8), slice(2, 8))
-STRIPE = (slice(26, 29), slice(2, 30))
-MIDDLE = (slice(10, 22), slice(10, 22))
-RING = 2
+SIDE = 16
+SQUARE = (slice(1, 5), slice(1, 5))
+STRIPE = (slice(13, 15), slice(1, 15))
+MIDDLE = (slice(5, 11), slice(5, 11))
 DARK, SPAN = 0.2, 0.6
 """Mean intensity of the middle of the darkest garment, and how much brighter the brightest is."""
 ROUNDS = 4
@@ -34,14 +36,14 @@ KIND = "fmnist-planted"
 
 
 def border() -> np.ndarray:
-    """Where the border is, (32, 32) bool: the two outermost pixels on each side.
+    """Where the border is, (16, 16) bool: the outermost pixels.
 
     Example:
         >>> int(border().sum())
-        240
+        60
     """
-    found = np.ones((32, 32), bool)
-    found[RING:-RING, RING:-RING] = False
+    found = np.ones((SIDE, SIDE), bool)
+    found[1:-1, 1:-1] = False
     return found
 
 
@@ -49,17 +51,17 @@ def strengths(images: np.ndarray) -> np.ndarray:
     """The exact oracle: how strong each of `ATTRIBUTES` is in each image, (n, 4) in [0, 1]; above 0.5 the image has it.
 
     Args:
-        images: (n, 1, 32, 32), uint8 or float in [0, 1].
+        images: (n, 1, 16, 16), uint8 or float in [0, 1].
 
     Raises:
         UsageError: images of another size.
 
     Example:
-        >>> strengths(np.full((1, 1, 32, 32), 0.8)).round(2).tolist()
+        >>> strengths(np.full((1, 1, 16, 16), 0.8)).round(2).tolist()
         [[0.8, 0.8, 1.0, 0.8]]
     """
-    if images.ndim != 4 or images.shape[1:] != (1, 32, 32):
-        raise UsageError(f"planted attributes are read in images of (n, 1, 32, 32); these are {tuple(images.shape)}")
+    if images.ndim != 4 or images.shape[1:] != (1, SIDE, SIDE):
+        raise UsageError(f"planted attributes are read in images of (n, 1, 16, 16); these are {tuple(images.shape)}")
     pixels = images[:, 0].astype(np.float64) / (255 if images.dtype == np.uint8 else 1)
     middle = pixels[:, *MIDDLE].mean((1, 2))
     found = (
@@ -72,10 +74,10 @@ def strengths(images: np.ndarray) -> np.ndarray:
 
 
 def plant(garments: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Garments with attributes of the wanted strengths, (n, 1, 32, 32) uint8.
+    """Garments with attributes of the wanted strengths, (n, 1, 16, 16) uint8.
 
     Args:
-        garments: (n, 1, 32, 32) uint8.
+        garments: (n, 1, 16, 16) uint8.
         wanted: (n, 4) in [0, 1]; reached to a gray value, but for brightness where a garment has too many black pixels.
     """
     pixels = garments[:, 0].astype(np.float64) / 255
@@ -122,10 +124,20 @@ def asked_of(data: ImageSet) -> str | None:
 
 
 def garments(part: str) -> ImageSet:
-    """The images beneath: see `models.data.fashion_mnist` for the parts."""
+    """The images beneath, at half their size: see `models.data.fashion_mnist` for the parts."""
     from .variants import only
 
-    return only(fashion_mnist(part), GARMENTS, "garments")
+    return halved(only(fashion_mnist(part), GARMENTS, "garments"))
+
+
+def halved(data: ImageSet) -> ImageSet:
+    """Images of 32x32 at half the size, each pixel the mean of four."""
+
+    def read(indices: Sequence[int]) -> np.ndarray:
+        pixels = np.asarray(data.read(indices), np.float64).reshape(-1, 1, SIDE, 2, SIDE, 2)
+        return pixels.mean((3, 5)).round().astype(np.uint8)
+
+    return replace(data, shape=(1, SIDE, SIDE), read=read)
 
 
 @lru_cache(maxsize=16)
@@ -140,7 +152,7 @@ def planted(name: str, seed: int = 0) -> ImageSet:
     Example:
         >>> data = planted("fmnist-planted-square")
         >>> len(data), data.class_names, data.shape
-        (4000, ('no square', 'square'), (1, 32, 32))
+        (4000, ('no square', 'square'), (1, 16, 16))
     """
     if name not in NAMES:
         raise UsageError(f"data {name!r} is unknown; allowed are {', '.join(NAMES)}{near(name, NAMES)}")
@@ -164,7 +176,7 @@ def planted(name: str, seed: int = 0) -> ImageSet:
     else:
         labels, classes = found.argmax(1).astype(np.int64), tuple(_present(each) for each in ATTRIBUTES)
     ids = [f"{stem}/{part}/{index:05d}" for index in range(count)]
-    return ImageSet(f"{stem}/{part}", labels, ids, classes, (1, 32, 32), read)
+    return ImageSet(f"{stem}/{part}", labels, ids, classes, (1, SIDE, SIDE), read)
 
 
 def _present(attribute: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..data import ImageSet
 from ..networks.pair import Planted
-from ..planted import ATTRIBUTES, CONFOUNDED, GARMENTS, drawn, plant, planted, strengths
+from ..planted import ATTRIBUTES, CONFOUNDED, GARMENTS, drawn, halved, plant, planted, strengths
 from ..seeds import derive, generator, seeded
 from ..variants import only
 from .catalogue import Member
@@ -56,7 +56,7 @@ def _trained(
 ) -> Trained:
     with seeded(derive(steps.seed, "initial", found.name)):
         network = Planted()
-    beneath = only(data, GARMENTS, "garments")
+    beneath = halved(only(data, GARMENTS, "garments"))
     normalise = normaliser(found)
     _fit(network, beneath, biased, steps, normalise, log)
     made = only_output(network, params["attribute"])
