@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from models.base import Subject
 
 _DEVICE = re.compile(r"cuda(:\d+)?")
-_SAYS_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_SAYS_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
 _HOST = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:32]
 _held: dict[str, IO[str]] = {}
 
@@ -178,10 +178,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 def says_out_of_memory(kind: str, message: str) -> bool:
     """The same of an error that was written down as the name of its type and its message."""
-    if kind in ("OutOfMemoryError", "MemoryError"):
+    if kind.endswith("MemoryError"):  # also torch's OutOfMemoryError and numpy's _ArrayMemoryError
         return True
     text = message.lower()
-    return kind == "RuntimeError" and any(words in text for words in _SAYS_OUT_OF_MEMORY)
+    return kind in ("RuntimeError", "AcceleratorError") and any(words in text for words in _SAYS_OUT_OF_MEMORY)
 
 
 def smaller_batch(rows: int) -> int | None:

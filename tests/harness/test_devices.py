@@ -63,6 +63,31 @@ def test_memory_that_ran_out_is_recognised():
     assert not devices.out_of_memory(ValueError("out of memory of what was said"))
 
 
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_memory_that_really_ran_out_is_recognised_also_by_what_was_written_down(library):
+    import numpy
+    import torch
+
+    take = torch.empty if library == "torch" else numpy.empty
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        take(1 << 50)
+    assert devices.out_of_memory(caught.value)
+    assert devices.says_out_of_memory(type(caught.value).__name__, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("AcceleratorError", "CUDA error: out of memory"),
+        ("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        ("RuntimeError", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_what_a_gpu_says_when_its_memory_ran_out(kind, message):
+    assert devices.says_out_of_memory(kind, message)
+    assert not devices.says_out_of_memory("ValueError", message)
+
+
 def test_the_batch_is_halved_down_to_one_image():
     sizes, size = [], 16
     while (size := devices.smaller_batch(size)) is not None:
