@@ -211,8 +211,10 @@ def read(path: Path) -> tuple[State, dict[str, Any]] | None:
     try:
         with safe_open(path, "pt") as file:
             report = json.loads((file.metadata() or {}).get("report", "{}"))
+            if not isinstance(report, dict):
+                raise ValueError("its report is no object")
             return {key: file.get_tensor(key).float() for key in file.keys()}, report  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path} is damaged ({error}); remove it and fit again") from error
 
 

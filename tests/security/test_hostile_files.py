@@ -264,6 +264,45 @@ def test_damaged_weights_of_the_zoo_are_refused(tmp_path, monkeypatch):
         models.load("fmnist-vgg")
 
 
+def test_weights_that_are_flipped_cut_or_lie_are_read_or_refused_in_one_sentence(tmp_path):
+    from safetensors.torch import save_file
+
+    import models
+    from explainers.contrastive import fits
+
+    path = tmp_path / "fashion-mnist-vae.safetensors"
+    tensors = {"a.weight": torch.rand(3, 4), "b": torch.rand(5)}
+    save_file(tensors, path, {"report": '{"loss": 1.0}'})
+    whole = path.read_bytes()
+    head = struct.unpack("<Q", whole[:8])[0]
+    draw = random.Random(0)
+    damaged = [whole[: draw.randrange(len(whole))] for _ in range(20)]
+    for _ in range(200):
+        broken = bytearray(whole)
+        broken[draw.randrange(8 + head if draw.random() < 0.7 else len(whole))] ^= 1 << draw.randrange(8)
+        damaged.append(bytes(broken))
+    header = json.loads(whole[8 : 8 + head])
+    lies = [
+        {**header, "__metadata__": {"report": text}} for text in ("[" * 100_000, "5", "{")
+    ] + [
+        {**header, "b": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [48, 68]}},
+        {**header, "b": {"dtype": "F32", "shape": [5], "data_offsets": [48, 2**62]}},
+    ]  # fmt: skip
+    texts = [json.dumps(lie).encode() for lie in lies]
+    for content in (*damaged, *(struct.pack("<Q", len(text)) + text + whole[8 + head :] for text in texts)):
+        path.write_bytes(content)
+        with contextlib.suppress(UsageError):
+            state, report = fits.read(path)
+            assert isinstance(report, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
+        if draw.random() < 0.05:
+            with pytest.raises(UsageError, match="do not fit"):
+                models.load_generator(str(path))
+    for text in texts:
+        path.write_bytes(struct.pack("<Q", len(text)) + text + whole[8 + head :])
+        with pytest.raises(UsageError, match="damaged"):
+            fits.read(path)
+
+
 def store(tmp_path):
     return Store.create(tmp_path / "run", {"a": 1}, {"name": "p", "hash": "0"}, {}, {})
 
