@@ -107,7 +107,7 @@ class Config:
     @property
     def parts(self) -> tuple[suites.Suite, ...]:
         """The suites of the run, those of papers in their parts."""
-        return tuple(part for name in self.suite for part in suites.get(name).runs)
+        return tuple(part.within(self.profile) for name in self.suite for part in suites.get(name).runs)
 
     def size(self, suite: suites.Suite) -> suites.Size:
         """Images and seeds of a suite: what was given, else what the profile says."""

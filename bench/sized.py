@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reports.papers import Paper
@@ -37,6 +37,7 @@ class Suite:
         models: used when `--model` is not given.
         label: the suite that its records are filed under, whose verdicts and figures they get; empty: its own name.
         parts: suites of other models and explainers that are run together, in place of checks of its own.
+        under: checks that a profile adds.
         paper: what a paper claims about the records of all parts; None for a suite that tests no paper.
         protocol: used when `--protocol` is not given.
     """
@@ -51,6 +52,7 @@ class Suite:
     models: tuple[str, ...] = ("fmnist-vgg",)
     label: str = ""
     parts: tuple[Suite, ...] = ()
+    under: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     paper: Paper | None = None
     protocol: str = "recommended"
 
@@ -58,6 +60,15 @@ class Suite:
     def filed(self) -> str:
         """What the column `suite` of its records says."""
         return self.label or self.name
+
+    def within(self, profile: str) -> Suite:
+        """The suite with the checks that a profile adds.
+
+        Example:
+            >>> Suite("s", "", ("a",), under={"full": ("b",)}).within("full").checks
+            ('a', 'b')
+        """
+        return replace(self, checks=(*self.checks, *self.under.get(profile, ())))
 
     @property
     def runs(self) -> tuple[Suite, ...]:

@@ -56,6 +56,7 @@ _SUITES = (
         RANDOMIZATION_EXPLAINERS,
         references=REFERENCES,
         sizes={"quick": Size(16, 5), "standard": Size(32, 10), "full": Size(64, 20)},
+        under={"full": ("bottom-up", "health-bottom-up")},
     ),
     Suite(
         "smoke",

@@ -137,6 +137,7 @@ def _curves(table: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], label: 
     titles = {
         "cascading": "Cascading: from the output layer down, everything passed so far is random",
         "independent": "Independent: only the named layer is random",
+        "bottom-up": "Bottom-up: from the layer that reads the image up, everything passed so far is random",
     }
     shown = []
     for check, title in titles.items():

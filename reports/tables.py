@@ -19,8 +19,8 @@ THESIS_PROTOCOL = "nuzzo2020"
 STAYS_AT_ONE = 0.995
 """A mean similarity from here on reads 1.00; equality would let rounding errors decide."""
 
-_STAGED = ("cascading", "independent")
-_HEALTH = ("health-cascading", "health-independent")
+_STAGED = ("cascading", "independent", "bottom-up")
+_HEALTH = ("health-cascading", "health-independent", "health-bottom-up")
 
 
 def thesis_rule(frame: pd.DataFrame, *, measure: str = "ssim") -> pd.DataFrame:
@@ -38,7 +38,7 @@ def thesis_rule(frame: pd.DataFrame, *, measure: str = "ssim") -> pd.DataFrame:
         One row per subject, explainer, suite, check and stage: `mean` and `sd` (no unit, 1 = same map; `sd`
         is null for one seed), the number of `seeds` and of values `n`, `stays` (whether the mean is at 1),
         and `verdict`, PASS or FAIL by the first cascading stage, UNDEFINED without values there, null for
-        `independent`.
+        `independent` and `bottom-up`.
 
     Source:
         Nuzzo, 2020 (thesis), chapter 7: mean SSIM over seeds, shaded by its standard deviation.
@@ -82,7 +82,7 @@ def similarity(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per subject, explainer, suite, check, measure and stage: `mean` with `ci_low` and `ci_high`
         (95%, unit of the measure), and the number `n` of image x seed values.  The checks are `cascading`,
-        `independent`, `ceiling` and `floor`.
+        `independent`, `bottom-up`, `ceiling` and `floor`.
     """
     rows = []
     measured = frame.loc[frame["image"].notna(), "measure"].dropna()

@@ -69,6 +69,7 @@ _ROWS = (
     ("cascading", "cascading", True),
     ("cascading-all", "cascading", False),
     ("independent",) * 2 + (False,),
+    ("bottom-up",) * 2 + (False,),
 )
 _DEGENERATE = [STATUSES.index("degenerate-zero"), STATUSES.index("degenerate-constant")]
 _NO_INTERVAL = stats.Interval(float("nan"), float("nan"), float("nan"))
@@ -89,7 +90,7 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
     Each suite has its own rules; those of the suites in `JUDGES` stand in the module named there. The rows of one
     explainer on randomisation: `cascading` is decided by the first stage (only the output layer is random),
     `cascading-all` by the mean D over all stages, `independent` by the mean D over the layers randomised one
-    at a time.
+    at a time, `bottom-up` by the mean D over all stages from the input up.
 
     Args:
         frame: tidy records, best from `reports.load`, which also knows what was expected.

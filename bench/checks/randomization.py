@@ -9,6 +9,7 @@ Source: Adebayo et al. 2018, Sanity checks for saliency maps, sections 3 and 4.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.protocols import Protocol
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run_block"]
 
+WALKS = ("cascading", "independent", "bottom-up")
+"""Checks that walk over the stages: from the output down, one at a time, from the input up."""
+
 
 def run_block(
     subject: Subject,
@@ -40,7 +44,7 @@ def run_block(
     batch_size: int | None = None,
     pictures: int = 0,
 ) -> Iterator[CellResult]:
-    """Cascading and independent randomisation of one block of images with one seed, for all explainers at once.
+    """Randomisation of one block of images with one seed, for all explainers at once.
 
     Args:
         subject: the trained model; it is not changed.
@@ -48,15 +52,15 @@ def run_block(
         indices: of the block's images in `subject.data`.
         seed: index of the draw of the random weights, >= 0.
         protocol: all choices that change a number.
-        wanted: pairs (check, explainer); checks `cascading` and `independent`, and `health-cascading` and
-            `health-independent` for the explainer `(model)`.
+        wanted: pairs (check, explainer); checks `cascading`, `independent` and `bottom-up`, and for the explainer `(model)`
+            the same with `health-` before them.
         base: base seed of the run.
         batch_size: images per pass, None for everything at once.
         pictures: of how many images, the first ones, the cells of `cascading` bring maps along.
 
     Yields:
         One result per wanted pair. An explainer that raises gives a result with its error; the others go on. The first
-        stage of both walks is the same model, computed once.
+        stage of `cascading` and `independent` is the same model, computed once.
     """
     names = {name for check, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
@@ -99,9 +103,10 @@ class _Walk:
         return bool(self._open(check)) or (f"health-{check}", MODEL) in self.cells
 
     def run(self) -> Iterator[CellResult]:
-        """All cells: those of the cascade, then those of the independent walk."""
+        """All cells, walk by walk."""
         both = list(dict.fromkeys(self._open("cascading") + self._open("independent")))
-        self._keep(("cascading", "independent"), TRAINED, self.block.at_trained(both), self.block.health)
+        every = list(dict.fromkeys(both + self._open("bottom-up")))
+        self._keep(WALKS, TRAINED, self.block.at_trained(every), self.block.health)
         if self._needs("cascading") or self._needs("independent"):
             # Where only the independent walk is wanted, the cascade is left after its first stage, which both share.
             self._walk_cascade(both)
@@ -109,6 +114,9 @@ class _Walk:
         if self._needs("independent"):
             self._walk_independent()
         yield from self._finished("independent")
+        if self._needs("bottom-up"):
+            self._walk_up()
+        yield from self._finished("bottom-up")
 
     def _models(self) -> dict[str, Any]:
         protocol = self.block.protocol
@@ -126,6 +134,13 @@ class _Walk:
         for stage in self.block.subject.stages[1:]:
             model = randomized(self.block.subject, [stage], **self._models())
             self._visit(("independent",), stage, model, self._open("independent"))
+
+    def _walk_up(self) -> None:
+        stages = self.block.subject.stages
+        for number in range(1, len(stages) + 1):
+            model = randomized(self.block.subject, stages[-number:], **self._models())
+            # Stages count what is random, so that here 1 is the layer that reads the image.
+            self._visit(("bottom-up",), replace(stages[-number], index=number), model, self._open("bottom-up"))
 
     def _visit(self, checks: tuple[str, ...], stage: Stage, model: Subject, names: list[str]) -> None:
         health = self.block.examine(model)

@@ -394,3 +394,48 @@ def test_what_was_fitted_to_the_trained_model_is_not_asked_about_random_ones() -
     rows = frame(walk([member, Fake("g", gradient)])["cascading", "fitted"])
     assert len(asked) == 1
     assert set(rows[rows.stage == 0].status) == {"ok"} and set(rows[rows.stage > 0].status) == {"not-applicable"}
+
+
+def test_from_the_input_up_the_compared_models_are_nested_and_meet_the_other_walks_at_both_ends() -> None:
+    model = subject()
+    seen: list[Tensor] = []
+
+    def spy(where: Subject, images: Tensor, targets: Tensor, seed: int) -> Tensor:
+        seen.append(gradient(where, images, targets, seed))
+        return seen[-1]
+
+    health = ("health-bottom-up", "(model)")
+    found = walk([Fake("g", spy)], ("bottom-up",), model, extra=(health,))
+    images = model.data.load(INDICES)
+    stages = model.stages
+    expected = [stages[:0], stages[2:], stages[1:], stages]
+    assert len(seen) == len(expected)
+    for given, chosen in zip(seen, expected, strict=True):
+        other = randomized(model, chosen, base=9, seed=2)
+        assert torch.equal(given, gradient(other, images, model.predict(images), 0))
+    rows = frame(found["bottom-up", "g"])
+    assert rows.groupby("stage").layer.first().tolist()[1:] == ["conv", "hidden", "head"]
+    assert frame(found[health]).groupby("stage").layer.first().tolist()[1:] == ["conv", "hidden", "head"]
+    others = walk([Fake("g", gradient)])
+    for check, theirs, ours in (("independent", 3, 1), ("cascading", 3, 3)):
+        other = frame(others[check, "g"])
+        pd.testing.assert_frame_equal(
+            comparable(rows[rows.stage == ours].drop(columns=["stage", "layer"])),
+            comparable(other[other.stage == theirs].drop(columns=["stage", "layer"])),
+            check_exact=True,
+        )
+
+
+def test_blind_explainers_stay_at_one_from_the_input_up_too() -> None:
+    found = walk([Fake("x", copied), Fake("g", gradient)], ("bottom-up",))
+    blind, sees = (frame(found["bottom-up", name]) for name in ("x", "g"))
+    assert (blind[blind.image.notna()].value == 1.0).all()
+    assert sees[(sees.stage == 1) & (sees.measure == "ssim")].value.max() < 1
+
+
+def test_the_walk_from_the_input_belongs_to_the_full_profile_alone() -> None:
+    from bench.config import resolve
+
+    for profile in ("quick", "standard", "full"):
+        (part,) = resolve({"suite": "randomization", "profile": profile}).parts
+        assert ("bottom-up" in part.checks) is ("health-bottom-up" in part.checks) is (profile == "full")

@@ -248,3 +248,12 @@ def test_verdicts_need_no_torch():
         "reports.verdicts(empty()); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
+
+
+def test_the_walk_from_the_input_up_is_judged_over_all_its_stages():
+    frame = frame_of("sensitive", 6, 3)
+    renamed = frame[frame["check"] == "independent"].assign(check="bottom-up")
+    table = verdicts(pd.concat([frame, renamed], ignore_index=True)).set_index("check")
+    assert table.index.tolist() == ["cascading", "cascading-all", "independent", "bottom-up"]
+    assert table.loc["bottom-up", "verdict"] == table.loc["independent", "verdict"] == "PASS"
+    assert table.loc["bottom-up", "estimate"] == table.loc["independent", "estimate"]
