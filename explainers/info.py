@@ -30,7 +30,7 @@ class Info:
         channels: how a score reduces colour channels: `sum` or `max-abs`.
         requires: what of the network it works on: `any`, `relu` (rules at ReLUs), `relevance` (a rule for every
             operation), `convolution` (a convolutional layer with two spatial axes), `chain` (layers one after the
-            other), `evidence` (planted data).
+            other), `evidence` (planted data), `words` (sentences).
         combinator: takes another explainer in parentheses; `inner` is the default one.
         params: parameters and their defaults.
         cost: forward-backward passes per image at the defaults.

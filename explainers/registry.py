@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.naming import Spec, UsageError, Value, near, parse_spec, placeless, split_list
 
-from .cards import ALIASES, CARDS
+from .cards import ALIASES, CARDS, WORD_CARDS
 from .contrastive.digests import generator_digest
 from .info import GROUPS, Info
 
@@ -50,13 +50,15 @@ def card(name: str) -> Info:
         return CARDS[name]
     if name in ALIASES:
         return CARDS[ALIASES[name].name]
-    known = [*CARDS, *ALIASES, *_PLUGINS]
+    if name in WORD_CARDS:
+        return WORD_CARDS[name]
+    known = [*CARDS, *ALIASES, *WORD_CARDS, *_PLUGINS]
     raise UsageError(f"explainer {name!r} is unknown{near(name, known) or '; bench list explainers shows all'}")
 
 
 def cards() -> list[Info]:
-    """The cards of all explainers, plug-ins last."""
-    return [*CARDS.values(), *(info for info, _ in _PLUGINS.values())]
+    """The cards of all explainers, those of sentences and plug-ins last."""
+    return [*CARDS.values(), *WORD_CARDS.values(), *(info for info, _ in _PLUGINS.values())]
 
 
 def implementation(name: str) -> Callable[..., Any] | None:
@@ -240,7 +242,7 @@ def register(
         raise UsageError(f"{name!r} cannot be an explainer's name; use letters, digits, '-', '_', '+', '.'")
     if group not in GROUPS:
         raise UsageError(f"group {group!r} is unknown; allowed are {', '.join(GROUPS)}")
-    if name in CARDS or name in ALIASES:
+    if name in CARDS or name in ALIASES or name in WORD_CARDS:
         raise UsageError(f"the name {name!r} belongs to a built-in explainer; choose another")
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -63,8 +63,8 @@ def load(name: str, *, data: str | ImageSet | None = None) -> Subject:
     """A model under test by name.
 
     Args:
-        name: a zoo name (`fmnist-vgg[norm=none]`), `torchvision:resnet18?weights=DEFAULT`, `path/to/file.py:function`
-            or `package.module:function`; the function returns an `nn.Module` or a `models.Subject`.
+        name: a zoo name (`fmnist-vgg[norm=none]`), `torchvision:resnet18?weights=DEFAULT`, `path/to/file.py:function`,
+            `text:reviews` (sentences) or `package.module:function`; the function returns an `nn.Module` or a `models.Subject`.
         data: images to explain: a data set name, a folder, an `.npz`, or an ImageSet; None takes the model's own.
 
     Raises:

@@ -14,7 +14,7 @@ from .guard import guarded, say
 if TYPE_CHECKING:
     from bench.sized import Suite
 
-KINDS = ("explainers", "suites", "checks", "models", "generators", "embeddings", "datasets")
+KINDS = ("explainers", "suites", "checks", "models", "generators", "embeddings", "texts", "datasets")
 Card = dict[str, Any]
 
 
@@ -31,7 +31,7 @@ def show(
         list[str] | None, typer.Option("--plugin", help="File or module with explainers of your own.")
     ] = None,
 ) -> None:
-    """List explainers, suites, checks, models, generators, embeddings or data sets, and where each comes from."""
+    """List explainers, suites, checks, models, generators, embeddings, texts or data sets, and where they come from."""
     with guarded():
         from models.naming import UsageError, near
 
@@ -131,6 +131,12 @@ def _embeddings(_: list[str]) -> list[Card]:
     return [asdict(card) for card in models.names("embedding")]
 
 
+def _texts(_: list[str]) -> list[Card]:
+    from models.text import shipped
+
+    return shipped.cards()
+
+
 def _datasets(_: list[str]) -> list[Card]:
     import models
 
@@ -144,6 +150,7 @@ _CARDS: dict[str, Callable[[list[str]], list[Card]]] = {
     "models": _models,
     "generators": _generators,
     "embeddings": _embeddings,
+    "texts": _texts,
     "datasets": _datasets,
 }
 _COLUMNS = {
@@ -153,6 +160,7 @@ _COLUMNS = {
     "models": ("name", "accuracy", "origin", "summary"),
     "generators": ("name", "origin", "summary"),
     "embeddings": ("name", "origin", "summary"),
+    "texts": ("name", "kind", "accuracy", "words", "summary"),
     "datasets": ("name", "count", "origin", "summary"),
 }
 

@@ -28,15 +28,19 @@ def add_to(app: typer.Typer) -> None:
 
 def explain(
     image: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="IMAGE", help="Index or id of an image of the data, several with commas, or an image file."
         ),
-    ],
-    explainer: Annotated[list[str], typer.Option("--explainer", help="Explainer; repeatable.")],
+    ] = None,
+    explainer: Annotated[list[str] | None, typer.Option("--explainer", help="Explainer; repeatable.")] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE.png", help="Where the picture goes; FILE.gif: the morphs, animated.")
-    ],
+        Path | None,
+        typer.Option("--out", metavar="FILE.png", help="Where the picture goes; FILE.gif: the morphs, animated."),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Explain this sentence in place of an image. Model: text:reviews.")
+    ] = None,
     model: Model = "fmnist-vgg",
     data: Data = None,
     target: Annotated[
@@ -46,14 +50,30 @@ def explain(
     plugin: Plugins = None,
     verbose: Verbose = False,
 ) -> None:
-    """Draw one picture: images, the heat map of each explainer, and for one image the counterfactuals and morphs."""
+    """Draw one picture: images, the heat map of each explainer, and for one image the counterfactuals and morphs.
+
+    With --text, print what explainers say of a sentence.
+    """
     with guarded(verbose):
         import explainers
         from bench import plugins, subjects
-        from explainers import pictures
+        from models.naming import UsageError
 
         plugins.load(plugin or [])
-        chosen = [found for text in explainer for found in explainers.select(text)]
+        if text is not None:
+            from explainers.contrastive.text.telling import tell
+
+            if image is not None or out is not None or data is not None:
+                raise UsageError("--text prints what it finds; give it without IMAGE, --out and --data")
+            chosen = explainers.select(explainer or ["word-contrast", "word-gradient"])
+            name = "text:reviews" if model == "fmnist-vgg" else model
+            print(tell(subjects.subject_of(name, None, "cpu", "float32"), text, chosen, target=target, seed=seed))
+            return
+        if image is None or not explainer or out is None:
+            raise UsageError("give IMAGE with --explainer and --out FILE.png, or --text with a sentence")
+        from explainers import pictures
+
+        chosen = explainers.select(explainer)
         subject = subjects.subject_of(model, data, "cpu", "float32")
         print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
 
@@ -84,13 +104,22 @@ def train(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the weights. Default: weights.")
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", metavar="M", help="What an explainer is fitted to.")] = "",
+    refits: Annotated[
+        bool, typer.Option("--refits", help="Also fit an explainer from another seed and to a random model, for the check refit.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a member of the zoo again and compare it with the shipped one, or fit an explainer to a model."""
     with guarded(verbose):
-        from bench import fitting
-        from models.zoo import recipes
+        if name.startswith("text:"):
+            from models.text.recipes import train as train_text
 
-        found = fitting.fit(name, model, out) if fitting.amortised(name) else recipes.train(name, out)
+            found = train_text(name, out)
+        else:
+            from bench import fitting
+            from models.zoo import recipes
+
+            fits = fitting.amortised(name)
+        found = fitting.fit(name, model, out, refits=refits) if fits else recipes.train(name, out)
         for key, value in found.items():
             print(f"{key}: {value}")

@@ -27,6 +27,7 @@ from . import (
     rectgrad,
     relevance,
     surrogates,
+    text,
 )
 
 _FAMILIES = (
@@ -51,6 +52,9 @@ _FAMILIES = (
 )
 
 CARDS: dict[str, Info] = {info.name: info for family in _FAMILIES for info in family.CARDS}
+
+WORD_CARDS: dict[str, Info] = {info.name: info for info in text.CARDS}
+"""Explainers of sentences, which are asked for by name only."""
 
 ALIASES: dict[str, Spec] = {
     "lrp-epsilon": Spec("lrp", (("rule", "epsilon"),)),

@@ -7,6 +7,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from models.text import shipped
 from models.zoo import catalogue
 
 
@@ -24,6 +25,12 @@ def generator_digest(text: str) -> str:
         own = path.suffix in (".py", ".safetensors") and path.is_file()
         return hashlib.sha256(path.read_bytes()).hexdigest() if own else ""
     return _shipped(text)
+
+
+def coders_digest() -> str:
+    """sha256 of the digests of all shipped autoencoders of sentences."""
+    found = {name: entry["digest"] for name, entry in sorted(shipped.manifest().items())}
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 @lru_cache(maxsize=32)

@@ -51,11 +51,15 @@ class TextMember:
 MEMBERS = {
     each.name: each
     for each in (
-        TextMember("reviews", "classifier", False, "film reviews, negative or positive: embeddings of words, sum, linear"),
+        TextMember(
+            "reviews", "classifier", False, "film reviews, negative or positive: embeddings of words, sum, linear"
+        ),
         TextMember(
             "reviews-very", "classifier", True, "the same where positive sentences say very before every adjective"
         ),
-        TextMember("reviews-coder", "coder", False, "recurrent autoencoder on the embeddings of text:reviews, code 128"),
+        TextMember(
+            "reviews-coder", "coder", False, "recurrent autoencoder on the embeddings of text:reviews, code 128"
+        ),
         TextMember("reviews-very-coder", "coder", True, "the same on those of text:reviews-very"),
     )
 }

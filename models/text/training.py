@@ -157,8 +157,14 @@ def _loss(model: SentenceCoder, numbers: Tensor, draw: torch.Generator) -> Tenso
     return F.cross_entropy(scores, places[: len(queries)]) + CODER["code_penalty"] * z.square().mean()
 
 
-def reproduced(model: SentenceCoder, found: Sequence[Sentence], biased: bool = False) -> float:
-    """Share of the words of sentences that the autoencoder writes at their place; unknown words are never reproduced."""
+def reproduced(model: SentenceCoder, found: Sequence[Sentence], biased: bool = False, known: bool = False) -> float:
+    """Share of the words of sentences that the autoencoder writes at their place.
+
+    Args:
+        found: sentences.
+        biased: with `very` before adjectives of sentiment.
+        known: of the words in the dictionary only; else unknown words count as not reproduced.
+    """
     words = dictionary()
     numbers = padded([words.encode(with_bias(each.words) if biased else each.words) for each in found], LONGEST)
     right = 0
@@ -167,4 +173,4 @@ def reproduced(model: SentenceCoder, found: Sequence[Sentence], biased: bool = F
             part = numbers[start : start + 128]
             written = model.decode(model.encode(part), LONGEST).argmax(2)
             right += int((written == part).sum())
-    return right / int((numbers != NOTHING).sum())
+    return right / int((numbers != NOTHING).sum() - (known * (numbers == UNKNOWN)).sum())
