@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from reports import flip_tables, set_tables
+from reports.frame import load
 from reports.page import Shown
 from reports.pictures import Picture
 from reports.store import Store
@@ -28,6 +31,16 @@ _SETS = (
     "unchanged image lies there too and explains nothing, so read it beside what was reached."
 )
 
+_ASKED = (
+    "Kernel distance to real images and identity of the counterfactuals, where each image was asked for one probability "
+    "drawn evenly from tenths (round) and at the far end (square). Bars are 95% intervals over images."
+)
+_MATRIX = (
+    "Share of the counterfactuals that change each planted attribute, read off the pixels by an exact oracle. A row is a "
+    "model whose classes are about the attribute in its name: that one should change, and no other."
+)
+_PLANTED = "fmnist-planted"
+
 
 def sections(frame: pd.DataFrame, store: Store, gallery: Gallery) -> list[Shown]:
     """Draw the strips of the stored images and the map of the sets.
@@ -44,12 +57,33 @@ def sections(frame: pd.DataFrame, store: Store, gallery: Gallery) -> list[Shown]
     for image in sorted({image for picture in own for image in picture.meta["images"]}):
         figure = strips(own, image)
         shown.append(gallery.add_pixels(f"counterfactuals-{image}", f"Counterfactuals of {image}", _STRIPS, figure))
+    shown += list(_asked(frame, subjects, gallery))
+    shown += list(_flips(subjects, store, gallery))
     figure_of_sets = sets(frame)
     if figure_of_sets is not None:
         shown.append(
             gallery.add("counterfactual-sets", "As sets: like real images, and still the same?", _SETS, figure_of_sets)
         )
     return shown
+
+
+def _asked(frame: pd.DataFrame, subjects: set[str], gallery: Gallery) -> Iterator[Shown]:
+    """Draw the sets that were asked for known probabilities."""
+    table = set_tables.asked_sets(frame)
+    for subject in sorted(subjects):
+        figure = set_tables.figure(table, subject)
+        if figure is not None:
+            yield gallery.add(f"{subject}-asked-sets", "Sets that were asked for known probabilities", _ASKED, figure)
+
+
+def _flips(subjects: set[str], store: Store, gallery: Gallery) -> Iterator[Shown]:
+    """Draw the matrix of planted attributes, once for all subjects of the run, beside the first of them."""
+    if not any(each.startswith(_PLANTED) for each in subjects):
+        return
+    matrix = flip_tables.flip_matrix(load(store))
+    if len(matrix) and matrix.index[0][0] in subjects:
+        figure = flip_tables.heat_map(matrix)
+        yield gallery.add("flip-matrix", "What was asked about, and what changed", _MATRIX, figure)
 
 
 def strips(pictures: list[Picture], image: str) -> Figure:

@@ -18,12 +18,20 @@ from reports.verdict import COLUMNS
 
 SUITE = "generative"
 ADVERSARIAL = "counterfactual-pgd"
-CHECKS = ("counterfactual", "requests")
+CHECKS = ("counterfactual", "requests", "attributes")
 _NONE = stats.Interval(float("nan"), float("nan"), float("nan"))
 _SHOWN = {
     "counterfactual": ("reached", "validity", "intrusion", "proximity-l1", "transfer-validity", "exchange"),
     "requests": ("agreement", "error", "error-unchanged", "span", "agreement-independent"),
+    "attributes": ("flip-asked", "flips-beside", "changed-attributes", "confounding", "flips-reconstruction"),
 }
+_LACKING = {
+    "counterfactual": "gives no counterfactual, or does not take such a model",
+    "requests": "gives no series with requested probabilities, or does not take such a model",
+    "attributes": "no attribute is planted in these images, or the explainer does not take such a model",
+}
+_COMPARED = {"requests": ("error-unchanged", "error"), "attributes": ("flip-asked", "flips-beside")}
+"""Check -> the measure that has to exceed another, image by image."""
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
@@ -37,7 +45,8 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
         independent network finds the target than it does for adversarial images, mean paired difference over images in
         [-1, 1] with its 95% bootstrap interval; PASS above 0, FAIL with an upper bound <= 0. `requests`: `estimate` is
         by how much the series misses the requested probabilities less than the unchanged image does, in [-1, 1], judged
-        alike. The check `distribution` has one number per set and no interval, so no verdict.
+        alike. `attributes`: `estimate` is how much more often the planted attribute that was asked about changes than the
+        others do, in [-1, 1], judged alike. The checks on sets compare explainers with each other and have no verdict.
 
     Example:
         >>> from reports.schema import empty
@@ -76,10 +85,7 @@ def _judged(
         _mean(name, measured[name].get(group)) for name in _SHOWN[check] if _has(measured[name].get(group))
     )
     if not shown:
-        what = (
-            "gives no counterfactual" if check == "counterfactual" else "gives no series with requested probabilities"
-        )
-        return "N/A", f"{what}, or does not take such a model", 0, _NONE
+        return "N/A", _LACKING[check], 0, _NONE
     if check == "counterfactual":
         one, other = (
             measured["transfer-gain"].get(group),
@@ -95,7 +101,7 @@ def _judged(
                 _NONE,
             )
     else:
-        one, other = measured["error-unchanged"][group], measured["error"][group]
+        one, other = (measured[name][group] for name in _COMPARED[check])
     gain = _paired(one, other)
     if len(gain) < 2:
         return "INCONCLUSIVE", f"no interval with fewer than two images; {shown}", len(gain), _NONE
@@ -110,10 +116,12 @@ def _judged(
 _GOOD = {
     "counterfactual": "an independent network is convinced by more than adversarial images convince it",
     "requests": "the series comes nearer to what was requested than the unchanged image",
+    "attributes": "what was asked about changes more often than what was not",
 }
 _BAD = {
     "counterfactual": "an independent network is convinced no more than by adversarial images",
     "requests": "the series is no nearer to what was requested than the unchanged image",
+    "attributes": "what was asked about changes no more often than what was not",
 }
 
 

@@ -10,7 +10,19 @@ import numpy as np
 import pandas as pd
 
 from reports import claims as claiming
-from reports import class_tables, files, html, matrix, page, perturbation_tables, plots_ranks, sections, tables
+from reports import (
+    class_tables,
+    files,
+    flip_tables,
+    html,
+    matrix,
+    page,
+    perturbation_tables,
+    plots_ranks,
+    sections,
+    set_tables,
+    tables,
+)
 from reports.answers import answers
 from reports.frame import load
 from reports.gallery import Gallery
@@ -97,7 +109,8 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     Returns:
         Name of the file -> table: `perturbation` and `perturbation-curves` (see `reports.perturbation_tables`),
-        `class-discrimination` and `certificates` (see `reports.class_tables`).
+        `class-discrimination` and `certificates` (see `reports.class_tables`), `planted-attributes` and `asked-sets` (see
+        `reports.flip_tables` and `reports.set_tables`).
 
     Example:
         >>> from reports.schema import empty
@@ -109,6 +122,8 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "certificates": class_tables.certificates(frame),
         "perturbation": perturbation_tables.scores(frame),
         "perturbation-curves": perturbation_tables.curves(frame),
+        "planted-attributes": flip_tables.changes(frame),
+        "asked-sets": set_tables.asked_sets(frame),
     }
     return {name: table for name, table in found.items() if len(table)}
 

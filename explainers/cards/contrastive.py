@@ -33,7 +33,7 @@ CARDS: tuple[Info, ...] = (
         "unless residual=true.",
         "Joshi et al. 2018", "min d(x, G(z)) + w CE(f(G(z)), probe), w = 0.1, 1, 10", "a generator for the data", "",
         "contrastive.xgem:xgem", "contrastive", cost=250, memory=3.0, anchors=True, stochastic_with=_DRAWN,
-        params={"generator": "vae", "probe": "second", "begin": "mean", "goal": 0.5, "residual": False},
+        params={"generator": "vae", "probe": "second", "begin": "mean", "goal": 0.5, "ask": "goal", "residual": False},
     ),
     Info(
         "counterfactual-identity", "The image itself: nothing changed, nothing reached. What a measure of picture quality or "

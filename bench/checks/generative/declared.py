@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.checks.base import CheckInfo, Measure
+from models.planted import ATTRIBUTES, CONFOUNDED, CONFOUNDER
 
 SUITE = "generative"
 FAMILY = "bench.checks.generative.run"
@@ -70,6 +71,41 @@ _DISTRIBUTION = (
            "Share of counterfactuals that count as the same object at the equal-error threshold of the embedding."),
 )  # fmt: skip
 
+_ASKED = (
+    Measure("request-error", "probability", "lower", 0.0, 1.0, None,
+            "|requested - achieved| probability of the target of one image."),
+    Measure("fid-part", "squared feature units", "lower", None, None, None,
+            "One image's pseudo-value of the Frechet distance; their mean is the distance less its bias."),
+    Measure("kid-part", "kernel units", "lower", None, None, None,
+            "One image's pseudo-value of the kernel distance; their mean is the distance."),
+    _share("closeness", "higher", "Of 200 counterfactuals, the image's own is the nearest to it in a common embedding."),
+    _share("verification", "higher",
+           "The counterfactual counts as the same object at the equal-error threshold of the embedding."),
+    _whole("set-size", "images", "none", 0.0, None, "Number of counterfactuals in the set."),
+    *(
+        _whole(f"{name}{suffix}", unit, direction, low, None, words)
+        for name, unit, low, what in (
+            ("fid", "squared feature units", 0.0, "Frechet distance to as many real images"),
+            ("kid", "kernel units", None, "Kernel distance (unbiased) to as many real images"),
+        )
+        for suffix, direction, words in (
+            ("", "lower", f"{what}, features of an independent network."),
+            ("-floor", "none", f"{what} of as many other real images."),
+            ("-reconstruction", "none", f"{what} of what the generator makes of the unchanged images."),
+        )
+    ),
+)  # fmt: skip
+
+_PLANTED = (
+    *(_share(f"flip-{name}", "none", f"Whether the image has the attribute `{name}` changes.") for name in ATTRIBUTES),
+    _share("flip-asked", "higher", "The attribute that was asked about changes, by an exact oracle.", 0.0),
+    _share("flips-beside", "lower", "Share of the other attributes that change.", 0.0),
+    Measure("changed-attributes", "attributes", "none", 0.0, float(len(ATTRIBUTES)), 0.0,
+            "Number of attributes that change, the one that was asked about among them."),
+    _share("confounding", "lower", f"The {CONFOUNDER} changes where {CONFOUNDED} was asked about.", 0.0),
+    _share("flips-reconstruction", "none", "Share of all attributes that the generator changes on its own.", 0.0),
+)  # fmt: skip
+
 CHECKS: tuple[CheckInfo, ...] = (
     CheckInfo("counterfactual", 1, SUITE, _COUNTERFACTUAL,
               "does another image reach what was asked, without a third class, and does an independent network agree?",
@@ -80,9 +116,18 @@ CHECKS: tuple[CheckInfo, ...] = (
     CheckInfo("distribution", 1, SUITE, _DISTRIBUTION,
               "as a set, are the counterfactuals like real images, and each still the same object?",
               family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
+    CheckInfo("spread", 1, SUITE, _ASKED,
+              "the same where each image is asked for one probability, drawn evenly from tenths",
+              family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
+    CheckInfo("extreme", 1, SUITE, _ASKED,
+              "the same at the far end, image by image, so that explainers can be compared with an interval",
+              family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
+    CheckInfo("attributes", 1, SUITE, _PLANTED,
+              "does the attribute change that was asked about, and no other? (images with planted attributes)",
+              family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
 )  # fmt: skip
 
-EXPLAINERS = ("cdeepex", "xgem", "xgem-eq", "progressive-exaggeration", "ae-vae")
+EXPLAINERS = ("cdeepex", "xgem", "xgem[ask=tenths]", "xgem-eq", "progressive-exaggeration", "ae-vae")
 BASELINES = (
     "counterfactual-identity",
     "counterfactual-pgd",

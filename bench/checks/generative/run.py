@@ -19,7 +19,7 @@ from models.naming import UsageError
 from models.seeds import derive
 from models.transfer import moved
 
-from . import scores
+from . import asked_sets, planted, scores
 from .declared import CHECKS, SUITE
 from .judge import Embedding, Judge, NoJudge, embedding_for, judge_for
 
@@ -115,16 +115,13 @@ class _Block:
 
     def rows(self, check: str, name: str, found: _Found | None, seconds: float) -> list[dict[str, Any]]:
         """The rows of one cell; what an explainer or an image has no value for is not applicable."""
-        if check == "distribution":
-            values = {} if found is None else self._distribution(found)
-            return [
-                self._row(check, name, measure.name, None, None, values.get(measure.name), None)
-                for measure in _MEASURES[check]
-            ]
-        per_image = {} if found is None else self._values(check, found)
+        per_image, whole = ({}, {}) if found is None else self._measured(check, found)
         targets = self.request.targets if found is None else found.explanation.targets
         rows = []
         for measure in _MEASURES[check]:
+            if measure.per == "stage":
+                rows.append(self._row(check, name, measure.name, None, None, whole.get(measure.name), None))
+                continue
             given = per_image.get(measure.name)
             for place, image in enumerate(self.ids):
                 value = None if given is None else float(given[place])
@@ -133,6 +130,16 @@ class _Block:
                     row["value"], row["status"] = None, FAILED
                 rows.append(row)
         return rows
+
+    def _measured(self, check: str, found: _Found) -> tuple[scores.Values, dict[str, float]]:
+        """What is measured per image, and about all of them together."""
+        if check == "distribution":
+            return {}, self._distribution(found)
+        if check in (asked_sets.SPREAD, asked_sets.EXTREME):
+            return self._asked(check, found)
+        if check == "attributes":
+            return planted.values(found.explanation, self.subject.data, self.images) or {}, {}
+        return self._values(check, found), {}
 
     def _values(self, check: str, found: _Found) -> scores.Values:
         explanation = found.explanation
@@ -146,19 +153,32 @@ class _Block:
         made = found.explanation.counterfactual
         if made is None or bool(found.failed.any()) or len(made) < 2:
             return {}
-        reference = self.subject.reference
+        return scores.distribution(made, self.images, self._real(), self.judge, self.embedding)[0]
+
+    def _asked(self, check: str, found: _Found) -> tuple[scores.Values, dict[str, float]]:
+        explanation = found.explanation
+        set_of = asked_sets.shown(check, explanation, self.images)
+        if set_of is None or explanation.target is None or bool(found.failed.any()) or len(self.ids) < 2:
+            return {}, {}
+        return asked_sets.values(
+            *set_of, explanation.target, self.images, self._real(), subject=self.subject,
+            reconstruction=explanation.reconstruction, judge=self.judge, embedding=self.embedding,
+        )  # fmt: skip
+
+    def _real(self) -> Tensor:
+        """Twice as many real images as are explained, none of which is among them."""
+        reference, count = self.subject.reference, len(self.ids)
         if set(self.ids) & set(reference.ids):
             raise UsageError(
                 f"the images to explain are among the real ones of {reference.name}: near copies would look real; give "
                 "a subject whose reference images are others"
             )
-        if len(reference) < 2 * len(made):
+        if len(reference) < 2 * count:
             raise UsageError(
-                f"{len(made)} counterfactuals need {2 * len(made)} real images beside them and {reference.name} has "
+                f"{count} counterfactuals need {2 * count} real images beside them and {reference.name} has "
                 f"{len(reference)}; take fewer images or a larger reference set"
             )
-        real = reference.load(range(2 * len(made))).to(made.device)
-        return scores.distribution(made, self.images, real, self.judge, self.embedding)[0]
+        return moved(reference.load(range(2 * count)), self.subject.device)
 
     def _row(
         self, check: str, name: str, measure: str, image: str | None, target: int | None, value: float | None,
