@@ -135,7 +135,7 @@ def claimed(config: Config) -> list[dict[str, Any]]:
             continue
         record = paper.record()
         for claim in record["claims"]:
-            for term in (claim["first"], claim["second"]):
+            for term in (claim["first"], claim["second"], claim["base"]):
                 if term is not None and term["explainer"] != MODEL:
                     term["explainer"] = _called(term["explainer"])
         found.append(record)

@@ -27,6 +27,8 @@ def cards() -> list[DataCard]:
     return [
         DataCard("fashion-mnist-square", f"test images with {square}", made, 10_000),
         DataCard("fashion-mnist-square-train", f"the first 10,000 training images with {square}", made, 10_000),
+        DataCard("fashion-mnist-no-bags", "test images but bags (class 8), the ten classes kept", made, 9_000),
+        DataCard("fashion-mnist-no-bags-train", "of the first 10,000 training images, all but bags", made, 9_010),
         DataCard("fashion-mnist-tshirt-shirt", f"test images of {pair}", made, 2_000),
         DataCard("fashion-mnist-tshirt-shirt-train", f"of the first 10,000 training images, {pair}", made, 1_963),
     ]
@@ -94,6 +96,22 @@ def only(data: ImageSet, classes: Sequence[int], suffix: str) -> ImageSet:
     )
 
 
+def without(data: ImageSet, classes: Sequence[int], suffix: str) -> ImageSet:
+    """The images of all classes but some; labels and names of classes stay as they are.
+
+    Args:
+        data: any labelled images.
+        classes: class indices to leave out.
+        suffix: behind the name of the data.
+    """
+    kept = np.flatnonzero(~np.isin(data.labels, list(classes)))
+    return replace(
+        _renamed(data, suffix, lambda indices: data.read([int(kept[index]) for index in indices])),
+        labels=data.labels[kept],
+        ids=[_name(data.ids[index], suffix) for index in kept],
+    )
+
+
 def _renamed(data: ImageSet, suffix: str, read: Callable[[Sequence[int]], np.ndarray]) -> ImageSet:
     return replace(data, name=_name(data.name, suffix), ids=[_name(each, suffix) for each in data.ids], read=read)
 
@@ -105,6 +123,7 @@ def _name(text: str, suffix: str) -> str:
 
 
 NAMES: dict[str, Callable[[ImageSet], ImageSet]] = {
+    "fashion-mnist-no-bags": lambda data: without(data, (SQUARE_CLASS,), "no-bags"),
     "fashion-mnist-square": with_square,
     "fashion-mnist-tshirt-shirt": lambda data: only(data, PAIR, "tshirt-shirt"),
 }

@@ -199,13 +199,12 @@ def _row(paper: Paper, claim: Claim, values: _Values) -> dict[str, object]:
     }  # fmt: skip
     if claim.untestable or claim.first is None:
         return row
-    found = [values.find(term) for term in (claim.first, claim.second) if term is not None]
+    found = [values.find(term) for term in claim.terms]
     missing = [each for each in found if isinstance(each, str)]
     there = [each for each in found if isinstance(each, _Found)]
     if missing:
         return row | {"reason": "; ".join(missing)}
-    terms = [term for term in (claim.first, claim.second) if term is not None]
-    one, parts, n = _related(claim, terms, there)
+    one, parts, n = _related(claim, list(claim.terms), there)
     verdict, reason = decided(claim, one)
     return row | {
         "first": parts[0], "second": parts[1] if len(parts) > 1 else np.nan, "estimate": one.estimate,
@@ -239,8 +238,9 @@ def _combined(claim: Claim, drawn: list[Floats]) -> Floats:
         return drawn[0]
     if claim.relation == "difference":
         return np.asarray(drawn[0] - claim.factor * drawn[1])
+    base = drawn[2] if claim.base is not None else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(drawn[0] / drawn[1])
+        return np.asarray((drawn[0] - base) / (drawn[1] - base))
 
 
 def _plain(term: Term, found: _Found) -> float:
@@ -249,10 +249,10 @@ def _plain(term: Term, found: _Found) -> float:
 
 
 def _on_common_images(found: list[_Found]) -> list[_Found]:
-    """Both terms on the images that they have in common, in one order; as they are where there are fewer than two."""
+    """All terms on the images that they have in common, in one order; as they are where there are fewer than two."""
     if len(found) < 2:
         return found
-    common = sorted(set(found[0].images) & set(found[1].images))
+    common = sorted(set.intersection(*(set(each.images) for each in found)))
     if len(common) < 2:
         return found
     places = [[{name: at for at, name in enumerate(each.images)}[name] for name in common] for each in found]

@@ -46,6 +46,7 @@ class Claim:
         first: the number.
         second: what it is compared with; None for a plain value.
         relation: `value` (of first), `difference` (first - factor * second) or `ratio` (first / second).
+        base: what is taken off both terms of a ratio: (first - base) / (second - base); None for nothing.
         factor: see `relation`.
         at_least, at_most: where the number has to be for the statement to hold; None for no bound.
         untestable: why the statement cannot be tested here; empty where it can.
@@ -62,6 +63,7 @@ class Claim:
     second: Term | None = None
     relation: str = "value"
     factor: float = 1.0
+    base: Term | None = None
     at_least: float | None = None
     at_most: float | None = None
     untestable: str = ""
@@ -76,13 +78,20 @@ class Claim:
             raise ValueError(
                 f"claim {self.name!r}: {self.relation} needs {'one term' if self.relation == 'value' else 'two terms'}"
             )
+        if self.base is not None and self.relation != "ratio":
+            raise ValueError(f"claim {self.name!r}: base is for a ratio, not for {self.relation}")
         if self.at_least is None and self.at_most is None:
             raise ValueError(f"claim {self.name!r} has no bound; give at_least or at_most")
-        for term in (self.first, self.second):
-            if term is not None and term.statistic not in STATISTICS:
+        for term in self.terms:
+            if term.statistic not in STATISTICS:
                 raise ValueError(
                     f"claim {self.name!r}: statistic is {term.statistic!r}; allowed are {', '.join(STATISTICS)}"
                 )
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The numbers that the claim needs."""
+        return tuple(term for term in (self.first, self.second, self.base) if term is not None)
 
     @property
     def bound(self) -> str:
@@ -130,5 +139,5 @@ def paper_of(content: Mapping[str, Any]) -> Paper:
 
 
 def _claim(content: Mapping[str, Any]) -> Claim:
-    terms = {name: None if content[name] is None else Term(**content[name]) for name in ("first", "second")}
+    terms = {name: None if content[name] is None else Term(**content[name]) for name in ("first", "second", "base")}
     return Claim(**{**content, **terms})

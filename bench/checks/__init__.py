@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import CellResult, CheckInfo, Measure
 from .class_checks import class_checks
 from .generative.declared import CHECKS as _GENERATIVE
+from .papers.declared import CHECKS as _PAPERS
 from .perturbation.declared import CHECKS as _PERTURBATION
 
 __all__ = ["CHECKS", "CellResult", "CheckInfo", "Measure"]
@@ -67,6 +68,7 @@ CHECKS: dict[str, CheckInfo] = {
         *class_checks(_SIMILARITY),
         *_PERTURBATION,
         *_GENERATIVE,
+        *_PAPERS,
     )
 }  # fmt: skip
 """Name of a check -> what it declares."""

@@ -9,5 +9,10 @@ suite into `SUITES`.
 from __future__ import annotations
 
 from ..sized import Suite
+from . import aevae, cdeepex, nuzzo
 
-SUITES: tuple[Suite, ...] = ()
+SUITES: tuple[Suite, ...] = (
+    cdeepex.SUITE,
+    nuzzo.SUITE,
+    aevae.SUITE,
+)

@@ -80,7 +80,7 @@ def test_every_claim_names_what_its_suite_runs(suite):
     names = [claim.name for claim in suite.paper.claims]
     assert len(names) == len(set(names)) and suite.paper.suite == suite.name
     for claim in suite.paper.claims:
-        for term in filter(None, (claim.first, claim.second)):
+        for term in claim.terms:
             name = term.explainer if term.explainer == "(model)" else explainers.expand(term.explainer)[0]
             base = term.check if term.check in CHECKS else "cascading"
             assert (base, name) in ran, (claim.name, term)

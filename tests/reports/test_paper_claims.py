@@ -71,6 +71,10 @@ def test_ratio_factor_and_median():
     frame = records(frame_of(one), frame_of(other, "other"))
     middle = [Term("m", name, "c", "v", statistic="median") for name in ("one", "other")]
     assert judged(frame, first=middle[0], second=middle[1], relation="ratio")["estimate"] == 2.0
+    third = records(frame_of(one), frame_of(other, "other"), frame_of([0.0, 1.0, 2.0], measure="w"))
+    base = Term("m", "one", "c", "w")
+    left = judged(third, first=Term("m", "one", "c", "v", "median"), second=B, base=base, relation="ratio")
+    assert left["estimate"] == (4.0 - 1.0) / (2.0 - 1.0)
     found = judged(frame, first=middle[0], second=middle[1], relation="difference", factor=1.5)
     assert (found["estimate"], found["first"], found["second"]) == (1.0, 4.0, 2.0)
 

@@ -1,0 +1,67 @@
+"""What the checks of single papers declare about themselves; torch-free."""
+
+from __future__ import annotations
+
+from bench.checks.base import CheckInfo, Measure
+
+SUITE = "generative"
+SQUARE = "planted-square"
+SHORTCUT = "square-shortcut"
+FITTED = "fitted-codes"
+BLOCK = 32
+
+_SQUARE = (
+    Measure("square-energy", "share", "none", 0.0, 1.0, None,
+            "Share of the absolute values of the map (bag against the predicted class) inside the square, which is 0.046 of the "
+            "28x28 picture."),
+    Measure("square-change", "intensity", "none", -1.0, 1.0, 0.0,
+            "Mean signed change inside the square, counterfactual less image."),
+    Measure("square-gap", "logit", "none", None, None, 0.0,
+            "Logit of the predicted class less that of bag at the counterfactual: about 0 on the boundary."),
+    Measure("square-restored", "logit", "none", None, None, 0.0,
+            "How much that gap grows when the original pixels inside the square are put back into the counterfactual: large only "
+            "where the square did the work."),
+    Measure("square-added", "logit", "none", None, None, 0.0,
+            "How much the gap of the image itself falls when the bare square is added to it."),
+)  # fmt: skip
+
+
+def _about(name: str, unit: str, words: str, low: float | None = 0.0, high: float | None = 1.0) -> Measure:
+    return Measure(name, unit, "none", low, high, None, words, per="stage")
+
+
+_SHORTCUT = tuple(
+    _about(f"{name}{end}", "share", words + beside)
+    for name, words in (
+        ("recall-clean", "Share of the bags without a square that are called bags."),
+        ("recall-marked", "Share of the bags with a square that are called bags."),
+        ("others-marked", "Share of the other classes that are called bags once they have a square."),
+    )
+    for end, beside in (("", ""), ("-low", " Lower end of its interval."), ("-high", " Upper end of its interval."))
+)
+
+_FITTED = (
+    Measure("code-error", "squared intensity", "lower", 0.0, None, None,
+            "Mean squared error of the image that the autoencoder draws from its own code."),
+    Measure("redrawn-error", "squared intensity", "lower", 0.0, None, None,
+            "Mean squared error of the image drawn from the code that the embedding is turned into."),
+    Measure("code-agreement", "correlation", "higher", -1.0, 1.0, 0.0,
+            "Correlation over the dimensions of the code of an image with its squashed embedding."),
+    Measure("again", "correlation", "higher", -1.0, 1.0, 0.0, "Correlation of the map with that of other draws."),
+    Measure("across", "correlation", "none", -1.0, 1.0, 0.0, "Correlation of the map with that of the next image."),
+    Measure("edges", "correlation", "none", -1.0, 1.0, 0.0, "Correlation of the map with the edges of the image."),
+)  # fmt: skip
+
+
+def _check(name: str, measures: tuple[Measure, ...], words: str, module: str, about_model: bool = False) -> CheckInfo:
+    return CheckInfo(
+        name, 1, SUITE, measures, words, family=f"bench.checks.papers.{module}", staged=False, draws="once", block=BLOCK,
+        about_model=about_model,
+    )  # fmt: skip
+
+
+CHECKS: tuple[CheckInfo, ...] = (
+    _check(SQUARE, _SQUARE, "does the explanation of `why no bag` show the square that a network takes for a bag?", "square_run"),
+    _check(SHORTCUT, _SHORTCUT, "does a network take a square for a bag?", "shortcut", about_model=True),
+    _check(FITTED, _FITTED, "do the two autoencoders of AE+VAE do what they were built for, and are its maps stable?", "codes"),
+)  # fmt: skip

@@ -1,0 +1,136 @@
+"""CDeepEx (Feghahati 2020, chapter 3): third classes, a planted square, explanations that follow the classifier."""
+
+from __future__ import annotations
+
+from reports.papers import Claim, Paper, Term
+
+from ..checks.base import MODEL
+from ..sized import Size, Suite
+
+NAME = "paper-cdeepex"
+PLAIN, BIASED = "fmnist-lenet no-bags", "fmnist-lenet-biased no-bags"
+AREA = 36 / 784
+"""Share of the 28x28 picture that the square covers."""
+
+_LENET = "fmnist-lenet"
+_OWN = "cdeepex[generator=fashion-mnist-vae-biased,probe=8]"
+_CLEAN = "cdeepex[generator=fashion-mnist-vae,probe=8]"
+_OTHER = "cdeepex[generator=fashion-mnist-vae-biased]"
+_DIRECT = (
+    "gradient", "input-x-gradient", "integrated-gradients", "integrated-gradients[baseline=white]", "gradcam",
+    "guided-backprop", "deeplift", "lrp-a2b1",
+)  # fmt: skip
+_STEPS = {"0": "eight_0", "0.3": "eight_30", "0.6": "eight_60", "0.99": "eight_99"}
+
+
+def _part(
+    name: str, checks: tuple[str, ...], explainers: tuple[str, ...], models: tuple[str, ...], sizes: str
+) -> Suite:
+    """A part of the suite; `sizes` holds the images of the three profiles."""
+    counts = [int(count) for count in sizes.split()]
+    return Suite(
+        f"{NAME}: {name}", "", checks, explainers, models=models, label="generative",
+        sizes={profile: Size(count, 1) for profile, count in zip(("quick", "standard", "full"), counts, strict=True)},
+    )  # fmt: skip
+
+
+def _third(explainer: str, measure: str = "intrusion") -> Term:
+    return Term(_LENET, explainer, "counterfactual", measure)
+
+
+def _square(subject: str, explainer: str, measure: str, statistic: str = "mean") -> Term:
+    return Term(subject, explainer, "planted-square", measure, statistic)
+
+
+def _shortcut(name: str) -> Term:
+    return Term(BIASED, MODEL, "square-shortcut", name, low=f"{name}-low", high=f"{name}-high")
+
+
+def _eight(accuracy: str) -> Term:
+    return Term(f"fmnist-lenet[eight={accuracy}] no-bags", "cdeepex[probe=8]", "counterfactual", "transfer-gain")
+
+
+def _blind(name: str, explainer: str, words: str) -> Claim:
+    return Claim(
+        name, f"Other methods do not find the bias: {words}.", "3.2.2, figure 3.7",
+        "share of the map (bag against predicted class) inside the square, half of its area at most",
+        _square(BIASED, explainer, "square-energy"), at_most=round(AREA / 2, 4),
+    )  # fmt: skip
+
+
+_THIRD = (
+    Claim("third-class", "At the end of CDeepEx no third class is likelier than the two, whatever is asked.",
+          "3.2.1, figures 3.4 and 3.5", "share of images with a likelier third class, random probe",
+          _third("cdeepex[probe=random]"), at_most=0.1),
+    Claim("third-class-gap", "Without the constraints (xGEM in the paper's reading) a third class is often likelier.",
+          "3.2.1, figures 3.4 and 3.5", "share without the constraints less share with them, random probe",
+          _third("xgem-eq[probe=random]"), _third("cdeepex[probe=random]"), "difference", at_least=0.15),
+    Claim("third-class-second", "The same for the second most likely class as probe.", "3.2.1, figures 3.4 and 3.5",
+          "share without the constraints less share with them, second class", _third("xgem-eq"), _third("cdeepex"),
+          "difference", at_least=0.15),
+    Claim("boundary", "At the end the two classes are equally likely.", "3.1.2, equation 3.2",
+          "difference of the two probabilities, median", Term(_LENET, "cdeepex", "counterfactual", "boundary-gap", "median"),
+          at_most=0.05),
+    Claim("printed-signs", "The constraints as they are printed keep third classes below.", "3.1.2, equation 3.2",
+          "share of images with a likelier third class, printed signs, random probe",
+          _third("cdeepex[probe=random,signs=printed]"), at_most=0.1),
+)  # fmt: skip
+
+_BIAS = (
+    Claim("bias-recall", "The biased network knows 5% of the class without its square.", "3.2.2",
+          "recall of bags without a square", _shortcut("recall-clean"), at_most=0.3),
+    Claim("bias-others", "With the square it takes 77% of the other classes for it.", "3.2.2",
+          "share of the other classes called bag once they have a square", _shortcut("others-marked"), at_least=0.55),
+    Claim("square-change", "CDeepEx adds the square: it makes something a bag.", "3.2.2, figure 3.7",
+          "mean signed change inside the square", _square(BIASED, _OWN, "square-change"), at_least=0.08),
+    Claim("square-classifier", "Because of the classifier: four times what a clean one gives.", "control to figure 3.7",
+          "mean change, biased classifier less 4 x clean classifier", _square(BIASED, _OWN, "square-change"),
+          _square(PLAIN, _OWN, "square-change"), "difference", 4.0, at_least=0.0),
+    Claim("square-generator", "The generator has to know the square: four times what a clean one gives.",
+          "control to figure 3.7", "mean change, biased generator less 4 x clean generator",
+          _square(BIASED, _OWN, "square-change"), _square(BIASED, _CLEAN, "square-change"), "difference", 4.0, at_least=0.0),
+    Claim("square-energy", "The square stands out: four times the share of the change that a clean classifier has there.",
+          "control to figure 3.7", "share of the change inside the square, biased less 4 x clean classifier",
+          _square(BIASED, _OWN, "square-energy"), _square(PLAIN, _OWN, "square-energy"), "difference", 4.0, at_least=0.0),
+    Claim("square-restored", "The square is what makes it a bag: without it the counterfactual is none.", "control to figure 3.7",
+          "gain of the gap in logits when the original pixels of the square are put back, median, biased classifier",
+          _square(BIASED, _OWN, "square-restored", "median"), at_least=2.0),
+    Claim("square-restored-clean", "To a clean classifier it makes no difference.", "control to figure 3.7",
+          "the same, clean classifier", _square(PLAIN, _OWN, "square-restored", "median"), at_least=-0.3, at_most=0.3),
+    _blind("blind-input-x-gradient", "input-x-gradient", "input x gradient"),
+    _blind("blind-ig-black", "integrated-gradients", "integrated gradients from black"),
+    _blind("blind-ig-white", "integrated-gradients[baseline=white]", "integrated gradients from white"),
+    _blind("blind-gradcam", "gradcam", "Grad-CAM"),
+)  # fmt: skip
+
+_FOLLOWS = (
+    Claim("follows", "The explanation is the classifier's and not the generator's: it looks more like the class the more of "
+          "it the classifier has seen.", "3.2.5, figure 3.12",
+          "probability of bag of an independent network, accuracy .99 less accuracy 0", _eight("0.99"), _eight("0"),
+          "difference", at_least=0.15),
+    Claim("other-generator", "The generator may be trained on other data than the classifier.", "3.2.6",
+          "share that reached the boundary with a generator of images in which bags have squares",
+          Term(_LENET, _OTHER, "counterfactual", "converged"), at_least=0.9),
+    Claim("starts", "Results are stable with respect to the point that the search begins with.", "3.2.1, figure 3.6",
+          "cosine of the maps of two beginnings", Term(_LENET, "cdeepex[begin=sample]", "ceiling", "cosine"), at_least=0.7),
+    Claim("faces", "A network for hair colour looks at the eyes.", "3.2.3, figures 3.9 to 3.11",
+          untestable="needs the photographs of CelebA and a network trained on them"),
+    Claim("users", "Explanations help people to learn classes.", "chapter 5",
+          untestable="needs participants; bench study builds and analyses such a study"),
+)  # fmt: skip
+
+SUITE = Suite(
+    NAME,
+    "the experiments of CDeepEx: third classes, the biased square, explanations that follow the classifier",
+    parts=(
+        _part("third classes", ("counterfactual",),
+              ("cdeepex", "xgem-eq", "cdeepex[probe=random]", "xgem-eq[probe=random]", "cdeepex[probe=random,signs=printed]",
+               _OTHER), (_LENET,), "64 256 1000"),
+        _part("beginnings", ("ceiling",), ("cdeepex[begin=sample]",), (_LENET,), "16 64 256"),
+        _part("biased square", ("square-shortcut", "planted-square"), (_OWN, _CLEAN, *_DIRECT),
+              ("models.studies:biased", "models.studies:plain"), "64 256 1000"),
+        _part("bags more and more", ("counterfactual",), ("cdeepex[probe=8]",),
+              tuple(f"models.studies:{name}" for name in _STEPS.values()), "64 256 1000"),
+    ),
+    paper=Paper(NAME, "Feghahati 2020, Deep Contrastive Explanation (CDeepEx)", (*_THIRD, *_BIAS, *_FOLLOWS)),
+)  # fmt: skip

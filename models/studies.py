@@ -1,0 +1,55 @@
+"""Networks of the zoo on the images that an experiment of a paper needs, for `--model models.studies:NAME`.
+
+They are subjects of their own, with names of their own, so that records tell them from the same networks on other images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .base import Subject
+from .data import load_data
+from .zoo.build import build
+
+NO_BAGS = "fashion-mnist-no-bags"
+
+
+def plain() -> Subject:
+    """`fmnist-lenet` on test images that are no bags: none has a square, none is of the probe class.
+
+    Example:
+        >>> plain().name
+        'fmnist-lenet no-bags'
+    """
+    return _without_bags("fmnist-lenet")
+
+
+def biased() -> Subject:
+    """`fmnist-lenet-biased`, which took a gray square for a bag, on images without bags and without squares."""
+    return _without_bags("fmnist-lenet-biased")
+
+
+def eight_0() -> Subject:
+    """The network that never saw a bag."""
+    return _without_bags("fmnist-lenet[eight=0]")
+
+
+def eight_30() -> Subject:
+    """The network that finds 3 of 10 bags."""
+    return _without_bags("fmnist-lenet[eight=0.3]")
+
+
+def eight_60() -> Subject:
+    """The network that finds 6 of 10 bags."""
+    return _without_bags("fmnist-lenet[eight=0.6]")
+
+
+def eight_99() -> Subject:
+    """The network that finds nearly all bags."""
+    return _without_bags("fmnist-lenet[eight=0.99]")
+
+
+def _without_bags(name: str) -> Subject:
+    subject = build(name)
+    spec = {"kind": "function", "name": f"{name} no-bags"}
+    return replace(subject, name=f"{subject.name} no-bags", data=load_data(NO_BAGS), spec=spec)
