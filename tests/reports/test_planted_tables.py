@@ -1,0 +1,82 @@
+"""Tables and figures of planted attributes and of sets with known requests, from records with known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import flip_tables, schema, set_tables
+from reports.judge_generative import judge
+
+ATTRIBUTES = ("square", "stripe", "brightness", "border")
+
+
+def rows(subject, explainer, check, measure, values, status="ok", image=True):
+    return [
+        {
+            "suite": "generative", "check": check, "subject": subject, "explainer": explainer, "seed": 0, "stage": None,
+            "layer": None, "image": f"a/{place:03}" if image else None, "target": 1 if image else None,
+            "measure": measure, "value": None if status != "ok" else float(value), "status": status, "seconds": 0.1,
+            "cell": "00",
+        }
+        for place, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def frame(parts):
+    return schema.from_arrow(schema.to_arrow([row for part in parts for row in part], "test"))
+
+
+def flips(subject, asked, share, beside):
+    """40 counterfactuals of which a share changes what was asked about and another share one thing beside it."""
+    own = np.arange(40) < 40 * share
+    other = np.arange(40) < 40 * beside
+    parts = []
+    for index, name in enumerate(ATTRIBUTES):
+        parts.append(rows(subject, "pe", "attributes", f"flip-{name}", own if index == asked else other))
+    parts.append(rows(subject, "pe", "attributes", "flip-asked", own))
+    parts.append(rows(subject, "pe", "attributes", "flips-beside", other))
+    return parts
+
+
+def test_the_matrix_holds_what_changed():
+    table = frame([part for index, name in enumerate(ATTRIBUTES) for part in flips(f"m[{name}]", index, 0.9, 0.1)])
+    matrix = flip_tables.flip_matrix(table)
+    assert list(matrix.columns) == sorted(ATTRIBUTES) and len(matrix) == 4
+    for subject, row in matrix.iterrows():
+        for name, value in row.items():
+            assert value == pytest.approx(0.9 if f"[{name}]" in subject[0] else 0.1)
+    changes = flip_tables.changes(table).set_index(["subject", "measure"])
+    one = changes.loc[("m[stripe]", "flip-asked")]
+    assert one["n"] == 40 and one.ci_low < 0.9 < one.ci_high and one["mean"] == pytest.approx(0.9)
+    assert flip_tables.heat_map(matrix).get_axes()[0].texts[0].get_text() in ("0.90", "0.10")
+
+
+@pytest.mark.parametrize(("share", "beside", "said"), [(0.9, 0.1, "PASS"), (0.1, 0.9, "FAIL"), (0.5, 0.5, "FAIL")])
+def test_the_verdict_compares_what_was_asked_about_with_the_rest(share, beside, said):
+    table = judge(frame(flips("m", 0, share, beside))).set_index("check")
+    assert table.loc["attributes"].verdict == said
+    assert table.loc["attributes"].estimate == pytest.approx(share - beside)
+
+
+def test_images_without_attributes_have_no_verdict_and_no_table():
+    nothing = frame([rows("m", "pe", "attributes", "flip-asked", [0] * 5, status="not-applicable")])
+    verdict = judge(nothing).iloc[0]
+    assert verdict.verdict == "N/A" and "no attribute is planted" in verdict.reason
+    assert not len(flip_tables.changes(nothing)) and not len(set_tables.asked_sets(nothing))
+
+
+def test_sets_keep_numbers_of_images_and_of_sets_apart():
+    parts = []
+    for check, value in (("spread", 0.75), ("extreme", 0.25)):
+        parts.append(rows("m", "pe", check, "closeness", np.arange(100) < 100 * value))
+        parts.append(rows("m", "pe", check, "fid", [12.5], image=False))
+        parts.append(rows("m", "pe", check, "kid", [0.5], image=False))
+        parts.append(rows("m", "pe", check, "set-size", [100], image=False))
+    table = set_tables.asked_sets(frame(parts)).set_index(["check", "measure"])
+    assert table.loc[("spread", "fid")].value == 12.5 and table.loc[("spread", "fid")].n == 100
+    assert pd.isna(table.loc[("spread", "fid")].ci_low)
+    near = table.loc[("spread", "closeness")]
+    assert near.value == 0.75 and near.ci_low < 0.75 < near.ci_high and near.n == 100
+    drawn = set_tables.figure(table.reset_index(), "m")
+    assert [axis.get_title() for axis in drawn.get_axes()] == ["kid", "closeness"]
+    assert set_tables.figure(table.reset_index(), "other") is None
