@@ -9,10 +9,11 @@ suite into `SUITES`.
 from __future__ import annotations
 
 from ..sized import Suite
-from . import aevae, cdeepex, nuzzo
+from . import aevae, cdeepex, exaggeration, nuzzo
 
 SUITES: tuple[Suite, ...] = (
     cdeepex.SUITE,
+    exaggeration.SUITE,
     nuzzo.SUITE,
     aevae.SUITE,
 )

@@ -152,10 +152,10 @@ SUITE = Suite(
     NAME,
     "the experiments of Progressive Exaggeration: against xGEM, bias, ablation, attributes, saliency",
     parts=(
-        _part("spread requests", ("spread",), (EXPLAINER, _SPREAD), (_PAIR,), "800 980 980"),
-        _part("far end", ("extreme",), (EXPLAINER, _FAR, *_BASELINES), (_PAIR,), "800 980 980"),
+        _part("spread requests", ("spread",), (EXPLAINER, _SPREAD), (_PAIR,), "640 980 980"),
+        _part("far end", ("extreme",), (EXPLAINER, _FAR, *_BASELINES), (_PAIR,), "640 980 980"),
         _part("series", ("requests", "counterfactual"), (EXPLAINER, *_BASELINES), (_PAIR,), "128 256 980"),
-        _part("ablation, sets", ("spread",), (SMALL, *_WITHOUT.values()), (_PAIR,), "800 980 980"),
+        _part("ablation, sets", ("spread",), (SMALL, *_WITHOUT.values()), (_PAIR,), "640 980 980"),
         _part("ablation, series", ("requests",), (SMALL, *_WITHOUT.values()), (_PAIR,), "128 256 980"),
         _part("attributes", ("attributes", "requests"), (PLANTED,), (*map(_subject, ATTRIBUTES), CONFOUNDED), "256 1024 4000"),
         _part("saliency", ("perturbation-uniform",), (*_MAPS, "random"), (_PAIR,), "64 256 980", "pixel-perturbation"),
