@@ -53,6 +53,7 @@ class Section:
         rows: one per explainer; see `explainer_rows`.
         thesis: see `thesis_rows`.
         figures: figures by their place on the page: `intervals`, `curves`, `pictures`, `health`, `other`.
+        searches: see `reports.searches.arranged`.
         table: of suites other than randomisation, in place of `rows`: see `reports.matrix.matrices`.
     """
 
@@ -63,6 +64,7 @@ class Section:
     rows: list[dict[str, Any]] = field(default_factory=list)
     thesis: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, list[Shown]] = field(default_factory=dict)
+    searches: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] | None = None
 
 

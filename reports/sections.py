@@ -17,6 +17,7 @@ from reports.page import Section, Shown
 from reports.picture_grid import Mode, picture_grid
 from reports.pictures import Picture
 from reports.scores import faithfulness_of_images
+from reports.searches import arranged, searches
 from reports.store import Store
 from reports.verdict import threshold_of
 
@@ -62,6 +63,7 @@ def build(
         gallery: keeps the figures.
     """
     pictures = store.read_pictures()
+    found = {**found, "searches": searches(frame)}
     sections = []
     for subject, suite in sorted(
         {(row["subject"], row["suite"]) for row in rows}, key=lambda it: (it[0], matrix.rank(it[1]))
@@ -103,7 +105,8 @@ def _randomization(
         "health": _health(own["health"], label, gallery),
     }
     said = page.summary(rows, subject, threshold)
-    return Section(subject, suite, said, page.count_verdicts(rows), rows, page.thesis_rows(own["thesis"]), figures)
+    counts, rule = page.count_verdicts(rows), page.thesis_rows(own["thesis"])
+    return Section(subject, suite, said, counts, rows, rule, figures, arranged(own["searches"]))
 
 
 def _own_figures(suite: str, frame: pd.DataFrame, store: Store, gallery: Gallery) -> Iterator[Shown]:

@@ -64,6 +64,9 @@ JUDGES: dict[str, str] = {
 }
 """Suite -> module whose `judge(frame)` gives its verdicts; randomisation is judged here."""
 
+FITTED = ("collapse", "refit")
+"""Checks that explainers which were fitted to the trained model take in place of the cascade; see `reports.judge_fitted`."""
+
 # Rows of the table: name, check that holds the values, first stage only.
 _ROWS = (
     ("cascading", "cascading", True),
@@ -114,7 +117,9 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
     rows = [table.row(group, name, first) for group, name, first in table.wanted()]
     own = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     suites = {*frame["suite"].unique(), *(suite for _, _, suite, _ in table.planned)}
-    modules = dict.fromkeys(JUDGES[suite] for suite in sorted(suites & JUDGES.keys()))
+    modules: dict[str, None] = dict.fromkeys(JUDGES[suite] for suite in sorted(suites & JUDGES.keys()))
+    if frame["check"].isin(FITTED).any() or any(group[3] in FITTED for group in table.planned):
+        modules["reports.judge_fitted"] = None
     others = [import_module(module).judge(frame) for module in modules]
     found = [part for part in (own, *others) if len(part)]
     return pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0]
@@ -190,7 +195,8 @@ class _Table:
         if share > 0.5:
             return Judgement("UNDEFINED", f"the trained model's maps are {kind} in {share:.0%} of the cases")
         if n == 0:
-            return _without_values(chosen)
+            fitted = any((*group[:3], check) in self.planned for check in FITTED)
+            return _without_values(chosen, fitted)
         for check, other in zip(("ceiling", "floor"), others, strict=True):
             if other is None or not np.isfinite(other.values).any():
                 missing = self._nothing((*group[:3], check), f"run the check `{check}` too")
@@ -238,12 +244,14 @@ def decide(found: stats.Sensitivity, threshold: float) -> Judgement:
     return Judgement("INCONCLUSIVE", f"the interval holds the threshold {threshold:g}: {means}", interval)
 
 
-def _without_values(chosen: Block) -> Judgement:
-    """Judge rows that are there but hold no value."""
+def _without_values(chosen: Block, fitted: bool = False) -> Judgement:
+    """Judge rows that are there but hold no value, perhaps of an explainer that takes the checks `FITTED` instead."""
     codes = Counter(STATUSES[code] for code in chosen.status[chosen.status != ABSENT].tolist())
     status, count = codes.most_common(1)[0]
     if status == "not-applicable":
         why = "the randomised models are dead, or the explainer was fitted to the trained one and shows the same without it"
+        if fitted:
+            why = "it was fitted to the trained model and shows the same without it; `collapse` and `refit` ask it instead"
         return Judgement("N/A", f"nothing to compare: {why}")
     return Judgement("UNDEFINED", f"no value: {count} of {sum(codes.values())} are {status}")
 
