@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.naming import Spec, UsageError, Value, near, parse_spec, placeless, split_list
 
 from .cards import ALIASES, CARDS, WORD_CARDS
-from .contrastive.digests import generator_digest
+from .contrastive.digests import coders_digest, generator_digest
 from .info import GROUPS, Info
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def identity(spec: Spec) -> dict[str, Any]:
     }
     if "generator" in plain["params"]:
         plain["generator"] = generator_digest(str(dict(spec.params)["generator"]))
+    if "coder" in plain["params"]:
+        plain["coder"] = coders_digest()
     return plain
 
 
