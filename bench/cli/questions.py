@@ -46,13 +46,17 @@ def explain(
     target: Annotated[
         int | None, typer.Option("--target", help="Class to explain. Default: the model's prediction.")
     ] = None,
+    against: Annotated[
+        int | None,
+        typer.Option("--against", help="Second class: draw the maps of one image for both, and their difference."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of stochastic explainers.")] = 0,
     plugin: Plugins = None,
     verbose: Verbose = False,
 ) -> None:
     """Draw one picture: images, the heat map of each explainer, and for one image the counterfactuals and morphs.
 
-    With --text, print what explainers say of a sentence.
+    With --against, the maps of one image for two classes. With --text, print what explainers say of a sentence.
     """
     with guarded(verbose):
         import explainers
@@ -63,8 +67,8 @@ def explain(
         if text is not None:
             from explainers.contrastive.text.telling import tell
 
-            if image is not None or out is not None or data is not None:
-                raise UsageError("--text prints what it finds; give it without IMAGE, --out and --data")
+            if image is not None or out is not None or data is not None or against is not None:
+                raise UsageError("--text prints what it finds; give it without IMAGE, --out, --data and --against")
             chosen = explainers.select(explainer or ["word-contrast", "word-gradient"])
             name = "text:reviews" if model == "fmnist-vgg" else model
             print(tell(subjects.subject_of(name, None, "cpu", "float32"), text, chosen, target=target, seed=seed))
@@ -75,6 +79,11 @@ def explain(
 
         chosen = explainers.select(explainer)
         subject = subjects.subject_of(model, data, "cpu", "float32")
+        if against is not None:
+            from bench import two_classes
+
+            print(two_classes.draw(subject, image, chosen, out, against=against, target=target, seed=seed))
+            return
         print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
 
 
@@ -105,7 +114,7 @@ def train(
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", metavar="M", help="What an explainer is fitted to.")] = "",
     refits: Annotated[
-        bool, typer.Option("--refits", help="Also fit an explainer from another seed and to a random model, for the check refit.")
+        bool, typer.Option("--refits", help="Also make the fits that the check refit compares an explainer with.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:
