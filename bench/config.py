@@ -111,8 +111,7 @@ class Config:
 
     def size(self, suite: suites.Suite) -> suites.Size:
         """Images and seeds of a suite: what was given, else what the profile says."""
-        default = suite.sizes[self.profile]
-        return suites.Size(self.images or default.images, self.seeds or default.seeds)
+        return suite.sizes[self.profile].given(self.images, self.seeds)
 
     def declared(self) -> Protocol:
         """The protocol with what the suites change in it.
@@ -147,7 +146,7 @@ class Config:
 
     def record(self) -> dict[str, Any]:
         """The configuration as it stands in `config.json`, with the sizes of every suite resolved."""
-        sizes = {part.name: asdict(self.size(part)) for part in self.parts}
+        sizes = {part.name: self.size(part).record() for part in self.parts}
         return {**asdict(self), "model": self.models, "out": str(self.folder()), "sizes": sizes}
 
 

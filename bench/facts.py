@@ -60,8 +60,8 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
     models = {suite.name: config.models_of(suite) for suite in sizes}
     # Per model, how many images it needs and in blocks of which sizes.
     needed = {
-        model: sorted({(size.images, CHECKS[check].block) for suite, size in sizes.items() if model in models[suite.name]
-                       for check in suite.checks})
+        model: sorted({(each.images, CHECKS[check].block) for suite, size in sizes.items() if model in models[suite.name]
+                       for check in suite.checks for each in (size, size.dear or size)})
         for model in config.models
     }  # fmt: skip
     request = {
@@ -93,6 +93,7 @@ def explainer_facts(name: str) -> plan.ExplainerFacts:
 
     spec = explainers.resolve(name)
     info = json.loads(json.dumps(asdict(explainers.card(spec.name)), default=str))
+    info["cost"] = explainers.passes(spec)
     label = explainers.label(spec)
     return plan.ExplainerFacts(label, explainers.identity(spec), info["version"], info, name if name != label else "")
 

@@ -287,11 +287,12 @@ def build(
                 facts = checks[check]
                 if not facts.applies(subject):
                     continue
-                seeds = draws.get(facts.draws, size.seeds)
                 common: dict[str, Any] = {"suite": suite.filed, "check": check, "base": base, "dtype": dtype}
-                for task in _check_tasks(common, facts, size.images, seeds, number, subject, explainers[suite.name]):
-                    tasks.setdefault(task.cell.key, task)
-                    found += 1
+                for own, group in _by_size(size, facts, explainers[suite.name]).items():
+                    seeds = draws.get(facts.draws, own.seeds)
+                    for task in _check_tasks(common, facts, own.images, seeds, number, subject, group):
+                        tasks.setdefault(task.cell.key, task)
+                        found += 1
         if not found:
             needed = sorted({kind for check in suite.checks for kind in checks[check].truth} - {""})
             raise UsageError(
@@ -299,6 +300,16 @@ def build(
                 f"({', '.join(needed)}): leave --model and --data out to run it on its own"
             )
     return Plan(tuple(tasks.values()), tuple(subjects))
+
+
+def _by_size(
+    size: Size, facts: CheckFacts, explainers: Sequence[ExplainerFacts]
+) -> dict[Size, list[ExplainerFacts]]:
+    """The explainers of a check by the size that they are run at; a check of the model alone has one size."""
+    groups: dict[Size, list[ExplainerFacts]] = {size: []}
+    for each in explainers:
+        groups.setdefault(size if facts.about_model else size.of(each.cost), []).append(each)
+    return groups
 
 
 def _check_tasks(

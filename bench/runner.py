@@ -24,6 +24,7 @@ from .claims import Claims
 from .config import Config, cores, resolve
 from .plan import Plan, join
 from .progress import Progress
+from .sized import DEAR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +138,7 @@ def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
     if store is not None:
         join(store.plan(), plan.entries(), str(folder))
     notices = [f"plug-in {plugin.name} is unavailable: {plugin.error}" for plugin in facts.plugins if plugin.error]
+    notices += [note for part in config.parts for note in _reduced(part, config.size(part), facts)]
     jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices) * config.slots)
     if facts.in_process and jobs > 1:
         jobs = 1
@@ -146,6 +148,18 @@ def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
         )
     done = frozenset(store.done() if store else ())
     return Prepared(config, facts, plan, done, store.failures() if store else {}, jobs, tuple(notices))
+
+
+def _reduced(suite: suites.Suite, size: suites.Size, facts: gathering.Facts) -> list[str]:
+    """The remark about explainers that a suite runs on less than the others."""
+    run = {task.cell.explainer for task in facts.plan.tasks if task.cell.suite == suite.filed}
+    dear = [name for name, info in facts.explainers.items() if name in run and float(info.get("cost", 1.0)) > DEAR]
+    if not dear or size.dear is None:
+        return []
+    return [
+        f"{suite.name}: {', '.join(dear)} cost more than {DEAR:g} passes per image each and run on the first "
+        f"{size.dear.images} images and {size.dear.seeds} seeds; --images and --seeds set it for all"
+    ]
 
 
 def execute(config: Config, console: Console | None = None) -> Run:

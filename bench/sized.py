@@ -8,6 +8,9 @@ from typing import Any
 
 from reports.papers import Paper
 
+DEAR = 60.0
+"""Forward-backward passes per image above which an explainer is dear."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -16,10 +19,42 @@ class Size:
     Attributes:
         images: number of images, >= 1.
         seeds: number of randomised models per stage, >= 1.
+        dear: how large it is for dear explainers: their images are the first ones of the same selection, their models are
+            those of the first seeds, so that they stay paired with the others. None: no different.
     """
 
     images: int
     seeds: int
+    dear: Size | None = None
+
+    def of(self, passes: float) -> Size:
+        """The size for an explainer of so many passes per image.
+
+        Example:
+            >>> Size(16, 5, dear=Size(4, 3)).of(200)
+            Size(images=4, seeds=3, dear=None)
+        """
+        return self.dear if self.dear is not None and passes > DEAR else self
+
+    def given(self, images: int | None, seeds: int | None) -> Size:
+        """The size with what a user gave, which holds for all explainers alike.
+
+        Example:
+            >>> Size(16, 5, dear=Size(4, 3)).given(None, 2)
+            Size(images=16, seeds=2, dear=Size(images=4, seeds=2, dear=None))
+        """
+        dear = None if self.dear is None or (images and seeds) else self.dear.given(images, seeds)
+        return Size(images or self.images, seeds or self.seeds, dear)
+
+    def record(self) -> dict[str, Any]:
+        """The size as it stands in the configuration of a run and in `bench list suites --json`.
+
+        Example:
+            >>> Size(16, 5).record()
+            {'images': 16, 'seeds': 5}
+        """
+        plain: dict[str, Any] = {"images": self.images, "seeds": self.seeds}
+        return plain if self.dear is None else plain | {"dear": {"above passes": DEAR, **self.dear.record()}}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Info:
         combinator: takes another explainer in parentheses; `inner` is the default one.
         params: parameters and their defaults.
         cost: forward-backward passes per image at the defaults.
+        grows: name of the parameter that the cost is proportional to, empty for none.
+        runs: of a combinator, maps of the inner explainer per image.
         rows: images held in memory at once per explained image, before they are taken in portions.
         memory: of one such image, in forward-backward passes of one image in float32.
         amortised: fitted beforehand to one classifier, so that randomising that classifier afterwards says little.
@@ -60,6 +62,8 @@ class Info:
     inner: str = ""
     params: dict[str, Any] = field(default_factory=dict)
     cost: float = 1.0
+    grows: str = ""
+    runs: float = 0.0
     rows: int = 1
     memory: float = 1.0
     amortised: bool = False

@@ -81,7 +81,7 @@ def _suites(_: list[str]) -> list[Card]:
             "checks": _each(suite, "checks"), "explainers": _each(suite, "explainers"),
             "references": _each(suite, "references"),
             "profiles": {
-                f"{profile}{'' if part is suite else part.name.removeprefix(suite.name)}": asdict(size)
+                f"{profile}{'' if part is suite else part.name.removeprefix(suite.name)}": size.record()
                 for part in suite.runs for profile, size in part.sizes.items()
             },
             "claims": [] if suite.paper is None else [claim.statement for claim in suite.paper.claims],

@@ -14,5 +14,6 @@ CARDS: tuple[Info, ...] = (
         "the image tried is x - strength e / max|e|, cut to [0, 1]; the source does not say how it is imposed",
         "inner explainers were not made for contrast (Feghahati 2020)", "contrast:contrast", "combinator", combinator=True,
         inner="gradcam", params={"probe": "second", "step": 0.005, "largest": 2.0, "strength": 1.0}, cost=135,
+        runs=2,
     ),
 )  # fmt: skip

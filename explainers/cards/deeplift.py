@@ -26,6 +26,7 @@ CARDS: tuple[Info, ...] = (
         "deepshap", "Mean of DeepLIFT over a few reference images as baselines. " + _RULES + _GATE.replace(
             "f(x0)", "mean f(x0)"), "Lundberg and Lee 2017, section 4.2",
         "R = mean_r m(x, x_r) (x - x_r)", "reference images that stand for absence", "", "deeplift:deepshap", "relevance",
-        stochastic=True, requires="relevance", params={"rule": "rescale", "references": 4}, cost=16, rows=2, memory=2,
+        stochastic=True, requires="relevance", params={"rule": "rescale", "references": 4}, cost=16, grows="references",
+        rows=2, memory=2,
     ),
 )  # fmt: skip

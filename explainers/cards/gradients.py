@@ -26,6 +26,6 @@ CARDS: tuple[Info, ...] = (
         "difference (Gauss-Legendre nodes). Complete: the map sums to f(x) - f(baseline).",
         "Sundararajan et al. 2017, eq. 1; Nuzzo 2020, eq. 4.31", "R = (x - x0) int_0^1 df_c(x0 + a (x - x0))/dx da",
         "a baseline that stands for absence", "passes (Adebayo 2018, Nuzzo 2020)", "gradients:integrated_gradients",
-        "gradient", params={"steps": 50, "baseline": "black"}, cost=50, rows=50,
+        "gradient", params={"steps": 50, "baseline": "black"}, cost=50, grows="steps", rows=50,
     ),
 )  # fmt: skip

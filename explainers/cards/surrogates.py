@@ -13,7 +13,7 @@ CARDS: tuple[Info, ...] = (
         "Ribeiro et al. 2016, section 3.4; Nuzzo 2020, eq. 4.36",
         "phi = argmin sum_s pi_s (f(z_s) - b - phi z_s)^2 + 0.001 S |phi|^2", "super-pixels are the parts that matter",
         "passes, being blind to the inside of the network (Nuzzo 2020, after Sixt 2020)", "surrogates:lime", "surrogate",
-        stochastic=True, cost=34, rows=64, params={**_PARTS, "width": 0.25},
+        stochastic=True, cost=34, grows="samples", rows=64, params={**_PARTS, "width": 0.25},
     ),
     Info(
         "kernel-shap", "Shapley values of super-pixels by weighted regression over coalitions drawn in complementary pairs, "
@@ -22,6 +22,6 @@ CARDS: tuple[Info, ...] = (
         "phi = argmin sum_z pi(z) (f(z) - f(0) - phi z)^2, pi(z) = (M - 1) / (binom(M, |z|) |z| (M - |z|))",
         "a fixed background stands for absence",
         "passes, being blind to the inside of the network (Nuzzo 2020, after Sixt 2020)", "surrogates:kernel_shap",
-        "surrogate", stochastic=True, cost=34, rows=64, params=dict(_PARTS),
+        "surrogate", stochastic=True, cost=34, grows="samples", rows=64, params=dict(_PARTS),
     ),
 )  # fmt: skip

@@ -8,14 +8,13 @@ from models.naming import UsageError
 def test_defaults_come_from_the_profile():
     config = resolve({"suite": "randomization"})
     assert config.suite == ("randomization",) and config.models == ("fmnist-vgg",)
-    assert config.size(suites.get("randomization")) == suites.Size(16, 5)
+    assert config.size(suites.get("randomization")) == suites.Size(16, 5, dear=suites.Size(4, 3))
 
 
 @pytest.mark.parametrize(("profile", "size"), [("quick", (16, 5)), ("standard", (32, 10)), ("full", (64, 20))])
 def test_profiles(profile, size):
-    assert resolve({"suite": "randomization", "profile": profile}).size(suites.get("randomization")) == suites.Size(
-        *size
-    )
+    found = resolve({"suite": "randomization", "profile": profile}).size(suites.get("randomization"))
+    assert (found.images, found.seeds) == size
 
 
 def test_command_line_wins_over_file_over_profile(tmp_path):
