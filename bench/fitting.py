@@ -24,7 +24,9 @@ def amortised(name: str) -> bool:
         return False
 
 
-def fit(name: str, model: str, out: Path | None, log: Callable[[str], None] = print) -> dict[str, Any]:
+def fit(
+    name: str, model: str, out: Path | None, log: Callable[[str], None] = print, *, refits: bool = False
+) -> dict[str, Any]:
     """Fit an amortised explainer to a model, unless that was done before.
 
     Args:
@@ -32,9 +34,11 @@ def fit(name: str, model: str, out: Path | None, log: Callable[[str], None] = pr
         model: as `--model` takes it.
         out: folder for the fit; None takes the cache.
         log: receives progress lines.
+        refits: also make the two fits that the check `refit` compares with.
 
     Returns:
-        `explainer` as it has to be named to use this fit, and the report of the fit.
+        `explainer` as it has to be named to use this fit, and the report of the fit; with `refits` also `again` and
+        `random`, the reports of the fit from another seed and of that to a random classifier.
 
     Raises:
         UsageError: no model was named, or it does not suit the explainer.
@@ -45,8 +49,14 @@ def fit(name: str, model: str, out: Path | None, log: Callable[[str], None] = pr
     from explainers.contrastive import fits
 
     folder = "" if out is None else str(out)
-    fitted, report = fits.fit(explainers.get(name), _subject(model), folder=folder, log=log)
-    return {"explainer": fitted.name, **report}
+    subject = _subject(model)
+    fitted, report = fits.fit(explainers.get(name), subject, folder=folder, log=log)
+    found = {"explainer": fitted.name, **report}
+    if refits:
+        from explainers.contrastive.refits import fit_both
+
+        found["again"], found["random"] = fit_both(explainers.get(name), subject, folder=folder, log=log)
+    return found
 
 
 def _subject(model: str) -> Any:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "weights"
 CACHE = "SANITY_BENCH_CACHE"
 OWN, DEFAULT = "own", "default"
+DRAWN = "drawn instead of trained"
+"""Under this name a random classifier keeps what it was drawn from, which stands for its weights."""
 RECIPES = {
     "progressive-exaggeration": "exaggeration.explain",
     "ae-vae": "embedding.explain",
@@ -160,9 +162,14 @@ def identity_of(found: Recipe, subject: Subject, params: Mapping[str, Any], data
     """What decides a fit, JSON-able: recipe and version, options, the classifier's weights and pre-processing, images."""
     return {
         "recipe": found.name, "version": found.version, "options": found.options(params),
-        "subject": {"weights": _weights_of(subject), "mean": list(subject.mean), "std": list(subject.std),
-                    "output": subject.output},
-        "data": data[:16],
+        "subject": subject.kept(DRAWN, dict) or subject_identity(subject), "data": data[:16],
+    }  # fmt: skip
+
+
+def subject_identity(subject: Subject) -> dict[str, Any]:
+    """What decides a fit about a classifier: its weights and what happens to images before them, JSON-able."""
+    return {
+        "weights": _weights_of(subject), "mean": list(subject.mean), "std": list(subject.std), "output": subject.output,
     }  # fmt: skip
 
 
