@@ -18,6 +18,11 @@ from .checks.base import BLOCK, MODEL
 from .sized import Size, Suite
 
 
+WORDS = "words"
+"""In place of a kind of ground truth: the subject reads sentences, which only checks of these families compare."""
+FOR_WORDS = ("randomization", "calibration")
+
+
 @dataclass(frozen=True)
 class SubjectFacts:
     """What the plan knows about a subject without holding it.
@@ -32,7 +37,7 @@ class SubjectFacts:
         digests: per block size in use, content digest of each block: {"start:stop": sha256}.
         stages: names of the stages, output layer first.
         pixels: pixels of an image, height times width.
-        truth: kind of ground truth that the images carry, empty for none.
+        truth: kind of ground truth that the images carry, empty for none; `words` for sentences.
     """
 
     text: str
@@ -97,6 +102,8 @@ class CheckFacts:
 
     def applies(self, subject: SubjectFacts) -> bool:
         """Whether the check can be made on the images of a subject."""
+        if subject.truth == WORDS:
+            return self.family in FOR_WORDS
         return not self.truth or subject.truth in self.truth
 
     @property
@@ -293,6 +300,11 @@ def build(
                     for task in _check_tasks(common, facts, own.images, seeds, number, subject, group):
                         tasks.setdefault(task.cell.key, task)
                         found += 1
+        if not found and all(subject.truth == WORDS for subject in subjects):
+            raise UsageError(
+                f"suite {suite.name!r} has no check for sentences, which have no pixels, no places and no generator of "
+                "images; suite randomization has"
+            )
         if not found:
             needed = sorted({kind for check in suite.checks for kind in checks[check].truth} - {""})
             raise UsageError(

@@ -14,7 +14,7 @@ from models.naming import UsageError
 from reports.files import RunFolderError
 
 from . import devices, plugins
-from .plan import blocks
+from .plan import WORDS, blocks
 
 if TYPE_CHECKING:
     from models.base import Subject
@@ -85,6 +85,7 @@ def _subject_facts(model: str, needed: list[tuple[int, int]], request: dict[str,
     indices = subject.select(max(count for count, _ in needed), request["base"])
     spans = sorted({span for count, size in needed for span in blocks(count, size)})
     truth = getattr(subject.data, "truth", None)
+    kind = WORDS if getattr(subject.data, "content", "") == WORDS else ""
     return {
         "text": model,
         "data": request["data"],
@@ -95,5 +96,5 @@ def _subject_facts(model: str, needed: list[tuple[int, int]], request: dict[str,
         "digests": {f"{start}:{stop}": subject.data.digest(indices[start:stop]) for start, stop in spans},
         "stages": [stage.name for stage in subject.stages],
         "pixels": int(subject.data.shape[-1] * subject.data.shape[-2]),
-        "truth": "" if truth is None else str(truth.kind),
+        "truth": kind if truth is None else str(truth.kind),
     }

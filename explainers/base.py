@@ -156,6 +156,7 @@ class Explainer:
             torch.Size([2, 32, 32])
         """
         subject = subject if isinstance(subject, Subject) else _wrapped(subject, images)
+        unsuited(self.info, subject)
         images, targets = _checked_input(subject, images, targets)
         size = batch_size or len(images)
         parts = []
@@ -214,6 +215,19 @@ class Explainer:
                 f"{self.name} changed the images it was given; an explainer must leave its input alone"
             )
         return _checked_output(self, made, images, targets)
+
+
+def unsuited(info: Info, subject: Subject) -> None:
+    """Refuse to explain pixels of sentences, and words of images; references are asked about both.
+
+    Raises:
+        ExplainerError: what the explainer explains, and what the subject reads.
+    """
+    words = getattr(subject.data, "content", "pixels") == "words"
+    if words and info.requires != "words" and info.group not in ("reference", "plugin"):
+        raise ExplainerError(f"{info.name} explains pixels, and {subject.name} reads sentences; take word-contrast")
+    if info.requires == "words" and not words:
+        raise ExplainerError(f"{info.name} explains sentences, and {subject.name} reads images; take text:reviews")
 
 
 def _function(info: Info) -> Callable[..., Any]:

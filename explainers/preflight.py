@@ -19,7 +19,8 @@ from models.base import Subject
 from models.stages import Stage
 
 from . import registry
-from .base import ExplainerError
+from .base import ExplainerError, unsuited
+from .cards import WORD_CARDS
 from .engine import UnsupportedOperation, operation, site, tensors_in
 
 ACTIVATIONS = frozenset(
@@ -118,7 +119,7 @@ def inspect(subject: Subject) -> Preflight:
         tuple(recorder.operations.items()),
         subject.stages,
         activations,
-        tuple(_validity(subject, images, name) for name in registry.names()),
+        tuple(_validity(subject, images, name) for name in (*registry.names(), *WORD_CARDS)),
         tuple(_hook_faults(activations, calls, recorder)),
     )
 
@@ -209,6 +210,12 @@ class _Recorder(TorchFunctionMode):
 
 def _validity(subject: Subject, images: Tensor, name: str) -> Validity:
     info = registry.card(name)
+    try:
+        unsuited(info, subject)
+    except ExplainerError as error:
+        return Validity(name, False, str(error))
+    if info.requires in ("any", "words") and getattr(subject.data, "content", "") == "words":
+        return Validity(name, True, "")
     if info.requires == "evidence" and subject.evidence is None:
         return Validity(name, False, "its data have no planted evidence")
     if info.requires == "any" and "generator" not in info.params:
