@@ -38,17 +38,17 @@ class Settings:
     """
 
     loss: str = "nonsaturating"
-    steps: int = 1800
+    steps: int = 5000
     critic: int = 1
     rate: float = 4e-4
     batch: int = 64
     clip: float = 0.01
-    average: float = 0.995
+    average: float = 0.998
     seed: int = 0
     focus: float = 0.0
 
 
-WGAN = Settings("wgan", steps=2500, critic=5, rate=5e-5)
+WGAN = Settings("wgan", steps=2500, critic=5, rate=5e-5, average=0.995)
 
 
 def gan(
@@ -74,7 +74,7 @@ def biased(
     that is where weights on plain images start. So it starts anew, and sees many squares before the corner is black.
     """
     bags = torch.from_numpy(data.labels == SQUARE_CLASS).nonzero().squeeze(1)
-    return _trained(found, params, with_square(data), Settings(steps=2000, focus=0.4), epochs, log, bags)
+    return _trained(found, params, with_square(data), Settings(steps=2000, average=0.995, focus=0.4), epochs, log, bags)
 
 
 def _trained(
