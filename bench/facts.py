@@ -93,7 +93,7 @@ def explainer_facts(name: str) -> plan.ExplainerFacts:
 
     spec = explainers.resolve(name)
     info = json.loads(json.dumps(asdict(explainers.card(spec.name)), default=str))
-    info["cost"] = explainers.passes(spec)
+    info["cost"] = explainers.cost_of(spec)
     label = explainers.label(spec)
     return plan.ExplainerFacts(label, explainers.identity(spec), info["version"], info, name if name != label else "")
 

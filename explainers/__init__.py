@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .info import Info
-from .registry import card, cards, expand, get, identity, label, names, passes, register, resolve, select
+from .registry import card, cards, cost_of, expand, get, identity, label, names, register, resolve, select
 
 if TYPE_CHECKING:
     from .base import Explainer, ExplainerError, Explanation
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Explainer", "ExplainerError", "Explanation", "Info", "UnsupportedOperation", "card", "cards", "expand", "get",
-    "identity", "label", "names", "passes", "register", "resolve", "select",
+    "cost_of", "identity", "label", "names", "register", "resolve", "select",
 ]  # fmt: skip
 
 

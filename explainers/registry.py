@@ -112,18 +112,18 @@ def display(spec: Spec) -> str:
     return str(Spec(spec.name, params)) + (f"({display(inner)})" if inner is not None else "")
 
 
-def passes(spec: Spec) -> float:
+def cost_of(spec: Spec) -> float:
     """Forward-backward passes per image of a resolved specification, by the cards of it and of what it is applied to.
 
     Example:
-        >>> passes(resolve("integrated-gradients[steps=200]")), passes(resolve("smoothgrad[samples=10](deeplift)"))
+        >>> cost_of(resolve("integrated-gradients[steps=200]")), cost_of(resolve("smoothgrad[samples=10](deeplift)"))
         (200.0, 40.0)
     """
     info = card(spec.name)
     share = 1.0
     if info.grows:
         share = float(dict(spec.params)[info.grows]) / float(info.params[info.grows])
-    more = 0.0 if spec.inner is None else passes(spec.inner) - passes(resolve(info.inner))
+    more = 0.0 if spec.inner is None else cost_of(spec.inner) - cost_of(resolve(info.inner))
     return share * (info.cost + info.runs * more)
 
 

@@ -157,14 +157,8 @@ def _plan(model: nn.Module, pairs: Sequence[Pair], same: Callable[[nn.Module], b
 def fold_one(model: nn.Module, path: str, norm_path: str, *, remove: bool) -> None:
     """Fold one batch norm; it is replaced by the identity, or set to one so that its class may go on doing more."""
     layer, norm = model.get_submodule(path), model.get_submodule(norm_path)
-    moments = (layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-    if isinstance(layer, nn.Linear):
-        weight, bias = fuse_linear_bn_weights(layer.weight, *moments)  # type: ignore[arg-type]
-    else:
-        swapped = isinstance(layer, nn.modules.conv._ConvTransposeNd)
-        weight, bias = fuse_conv_bn_weights(layer.weight, *moments, transpose=swapped)  # type: ignore[arg-type]
-    layer.weight, layer.bias = weight.requires_grad_(False), bias.requires_grad_(False)
-    if remove and type(norm).__module__ == nn.BatchNorm2d.__module__:
+    layer.weight, layer.bias = fused(layer, norm)
+    if remove and vanishes(norm):
         parent, _, name = norm_path.rpartition(".")
         setattr(model.get_submodule(parent) if parent else model, name, nn.Identity())
         return
@@ -173,6 +167,22 @@ def fold_one(model: nn.Module, path: str, norm_path: str, *, remove: bool) -> No
     if norm.weight is not None:
         norm.weight.fill_(1)  # type: ignore[operator,union-attr]
         norm.bias.zero_()  # type: ignore[operator,union-attr]
+
+
+def fused(layer: nn.Module, norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+    """Weight and bias of a layer that does what the layer and the batch norm after it do; both stay as they are."""
+    moments = (layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    if isinstance(layer, nn.Linear):
+        weight, bias = fuse_linear_bn_weights(layer.weight, *moments)  # type: ignore[arg-type]
+    else:
+        swapped = isinstance(layer, nn.modules.conv._ConvTransposeNd)
+        weight, bias = fuse_conv_bn_weights(layer.weight, *moments, transpose=swapped)  # type: ignore[arg-type]
+    return weight.requires_grad_(False), bias.requires_grad_(False)
+
+
+def vanishes(norm: nn.Module) -> bool:
+    """Whether nothing is left of a folded batch norm: one of torch's own, whose class does nothing more."""
+    return type(norm).__module__ == nn.BatchNorm2d.__module__
 
 
 def _logits(subject: Subject, model: nn.Module, probe: Tensor, dtype: torch.dtype) -> Tensor:

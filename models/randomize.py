@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .base import Subject
+from .base import Stamp, Subject, stamp
 from .copying import private
 from .naming import UsageError, near
 from .seeds import generator
@@ -47,7 +47,11 @@ def randomized(
         >>> bool((other.model.fc3.weight != subject.model.fc3.weight).all())
         True
     """
-    return _drawn(subject, {}, tuple(stages), _checked(base, seed, init, batchnorm))
+    law = _checked(base, seed, init, batchnorm)
+    master, since = private(subject.model), stamp(subject.model)
+    for stage in stages:
+        _draw(subject, master, stage, law)
+    return _drawn(subject, master, since, tuple(stages), law)
 
 
 @dataclass(frozen=True)
@@ -67,33 +71,26 @@ def _checked(base: int, seed: int, init: str, batchnorm: str) -> _Law:
     return _Law(base, seed, init, batchnorm)
 
 
-def _drawn(trained: Subject, before: dict[Stage, _State], fresh: Sequence[Stage], law: _Law) -> Subject:
-    """A private copy of the trained network with the stages `before` as they were drawn, and `fresh` drawn now."""
-    model = private(trained.model)
-    with torch.no_grad():
-        for stage, state in before.items():
-            for tensor, value in zip(_tensors(model, stage), state, strict=True):
-                tensor.copy_(value)
-        for stage in fresh:
-            draw = generator(law.base, "weights", trained.name, stage.name, law.seed)
-            _redraw(model.get_submodule(stage.name), draw, law.init)
-            if stage.norm:
-                _reset_norm(model, stage.norm, law.batchnorm)
-        result = trained.with_weights(model)
-        stages = (*before, *fresh)
-        norms = [_norm(model, stage.norm) for stage in stages if stage.norm]
-        if norms and law.batchnorm == "recalibrate":
+def _drawn(trained: Subject, master: nn.Module, since: Stamp, stages: Sequence[Stage], law: _Law) -> Subject:
+    """A private copy of a network in which these stages are re-drawn already; their norms are re-estimated if asked for."""
+    model = private(master)
+    result = trained.with_weights(model)
+    norms = [_norm(model, stage.norm) for stage in stages if stage.norm]
+    estimated = bool(norms) and law.batchnorm == "recalibrate"
+    if estimated:
+        with torch.no_grad():
             _recalibrate(trained, result, norms, stages)
-    return result.derived(model, trained, frozenset(stage.name for stage in stages))
+    draws = {stage.name: law for stage in stages if not (stage.norm and estimated)}
+    return result.derived(model, trained, frozenset(stage.name for stage in stages), draws, since)
 
 
-_State = tuple[Tensor, ...]
-
-
-def _tensors(model: nn.Module, stage: Stage) -> _State:
-    """Parameters and buffers of a stage's layer and batch norm, in a fixed order."""
-    parts = [model.get_submodule(path) for path in (stage.name, stage.norm) if path]
-    return tuple(tensor for part in parts for tensor in (*part.parameters(), *part.buffers()))
+def _draw(trained: Subject, model: nn.Module, stage: Stage, law: _Law) -> None:
+    """Re-draw one stage of a network in place, and reset its batch norm."""
+    with torch.no_grad():
+        draw = generator(law.base, "weights", trained.name, stage.name, law.seed)
+        _redraw(model.get_submodule(stage.name), draw, law.init)
+        if stage.norm:
+            _reset_norm(model, stage.norm, law.batchnorm)
 
 
 def cascade(
@@ -101,13 +98,11 @@ def cascade(
 ) -> Iterator[tuple[Stage, Subject]]:
     """The subject with its first, first two, ... stages re-initialised, from the output down; see `randomized`."""
     law = _checked(base, seed, init, batchnorm)
-    # What was drawn is kept here: whatever is done to the models that are handed out, the next stage starts from it.
-    before: dict[Stage, _State] = {}
-    for stage in subject.stages:
-        found = _drawn(subject, before, (stage,), law)
-        # Re-estimated statistics are estimated anew at every stage, so the layers before need not be kept again.
-        before[stage] = tuple(tensor.detach().clone() for tensor in _tensors(found.model, stage))
-        yield stage, found
+    # This network is not handed out: whatever is done to those that are, the next stage starts from it.
+    master, since = private(subject.model), stamp(subject.model)
+    for count, stage in enumerate(subject.stages, 1):
+        _draw(subject, master, stage, law)
+        yield stage, _drawn(subject, master, since, subject.stages[:count], law)
 
 
 def independent(

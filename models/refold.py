@@ -8,25 +8,29 @@ two of them have in common.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .base import Origin, Pipeline, Subject
-from .fold import Plan, fold_one, fold_plan, folded
+from .fold import Plan, fold_one, fold_plan, folded, fused, vanishes
 
 _PLAIN = ("torch.nn.modules.", "models.networks.", "torchvision.models.")
 """Containers whose parts are found through their names alone, so that a part can be exchanged under its name."""
 
 
-def folded_network(subject: Subject, dtype: torch.dtype, origin: Origin | None = None) -> nn.Module:
+def folded_network(
+    subject: Subject, dtype: torch.dtype, origin: Origin | None = None, trained: nn.Module | None = None
+) -> nn.Module:
     """A module on images in [0, 1] with batch norms folded, parameters without gradients, channels last.
 
     Args:
         subject: stays untouched. Where it is a copy (`Subject.common`), the result shares modules with the folded network
             of the subject that was copied, so it must not be changed.
         dtype: floating type.
-        origin: what `subject.common()` gives, for those who have just asked.
+        origin, trained: what `subject.common()` gives and the folded network of `origin.trained`, for those who have them.
 
     Example:
         >>> import models
@@ -38,7 +42,7 @@ def folded_network(subject: Subject, dtype: torch.dtype, origin: Origin | None =
     origin = origin or subject.common()
     if origin is None:
         return _whole(subject, dtype)
-    trained = _whole(origin.trained, dtype)
+    trained = trained or _whole(origin.trained, dtype)
     if not origin.changed:
         return trained
     return _exchanged(trained, subject, origin, fold_plan(subject), dtype) or _built(subject, dtype)
@@ -54,25 +58,61 @@ def _built(subject: Subject, dtype: torch.dtype) -> Pipeline:
     return copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _exchanged(trained: Pipeline, subject: Subject, origin: Origin, plan: Plan, dtype: torch.dtype) -> Pipeline | None:
+def _exchanged(trained: nn.Module, subject: Subject, origin: Origin, plan: Plan, dtype: torch.dtype) -> nn.Module | None:
     """The trained network with the changed layers exchanged; None where that cannot be done by name."""
     norms = {stage.norm for stage in subject.stages if stage.name in origin.changed and stage.norm}
     pairs = [(layer, norm, remove) for layer, norm, remove in plan if layer in origin.changed or norm in norms]
     paths = {*origin.changed, *norms, *(path for layer, norm, _ in pairs for path in (layer, norm))}
     if not paths <= _exchangeable(subject):
         return None
-    model = _skeleton(trained.model, paths)
+    model = _skeleton(trained.get_submodule("model"), paths)
+    layers = {path: subject.model.get_submodule(path) for path in paths}
+    gone = {
+        layer: norm
+        for layer, norm, remove in pairs
+        if remove and vanishes(layers[norm]) and layers[layer]._parameters.keys() == {"weight", "bias"}
+    }
     with torch.no_grad():
-        for path in paths:
-            parent, _, name = path.rpartition(".")
-            model.get_submodule(parent)._modules[name] = _read_only(subject.model.get_submodule(path), dtype)
+        for path in paths - gone.keys() - set(gone.values()):
+            _place(model, path, _read_only(layers[path], dtype))
+        for layer, norm in gone.items():
+            _place(model, layer, _drawn_before(origin, layer, dtype, partial(_joined, layers[layer], layers[norm], dtype)))
+            _place(model, norm, nn.Identity())
         for layer, norm, remove in pairs:
-            fold_one(model, layer, norm, remove=remove)
-        for path in paths:
+            if layer not in gone:
+                fold_one(model, layer, norm, remove=remove)
+        for path in paths - gone.keys():
             model.get_submodule(path).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pipeline = _shell(trained)
     pipeline._modules["model"] = model
-    return pipeline  # type: ignore[return-value]
+    return pipeline
+
+
+def _place(model: nn.Module, path: str, part: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    model.get_submodule(parent)._modules[name] = part
+
+
+def _drawn_before(origin: Origin, layer: str, dtype: torch.dtype, compute: Callable[[], nn.Module]) -> nn.Module:
+    """A folded layer, taken over from the last copy with the same draw of it."""
+    if layer not in origin.draws:
+        return compute()
+    draw = origin.draws[layer]
+    known: dict[str, tuple[Hashable, nn.Module]] = origin.trained.kept(f"folded draws, {dtype}", dict)
+    if known.get(layer, (None,))[0] != draw:
+        known[layer] = (draw, compute())
+    return known[layer][1]
+
+
+def _joined(layer: nn.Module, norm: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A layer with the batch norm after it folded in, channels last."""
+    if layer.weight.dtype != dtype or norm.running_mean.dtype != dtype:
+        layer, norm = _read_only(layer, dtype), _read_only(norm, dtype)
+    made, (weight, bias) = _shell(layer), fused(layer, norm)
+    if weight.dim() == 4:
+        weight.data = weight.data.to(memory_format=torch.channels_last)
+    made.__dict__["_parameters"] = {"weight": weight, "bias": bias}
+    return made
 
 
 def _exchangeable(subject: Subject) -> frozenset[str]:

@@ -25,17 +25,17 @@ def grid(made, explainer, check="cascading"):
 
 def test_the_limit_lies_between_the_explainers_of_the_thesis_and_those_far_above_them():
     named = ("gradient", "guided-backprop", "deconvnet", "lrp-a9b8", "integrated-gradients", "deepshap", "smoothgrad")
-    assert all(explainers.passes(explainers.resolve(name)) <= DEAR for name in named)
+    assert all(explainers.cost_of(explainers.resolve(name)) <= DEAR for name in named)
     assert set(suites.get("randomization").explainers) <= {
-        name for name in explainers.names() if explainers.passes(explainers.resolve(name)) <= DEAR
+        name for name in explainers.names() if explainers.cost_of(explainers.resolve(name)) <= DEAR
     }
-    dear = {name for name in explainers.expand("all") if explainers.passes(explainers.resolve(name)) > DEAR}
+    dear = {name for name in explainers.expand("all") if explainers.cost_of(explainers.resolve(name)) > DEAR}
     assert {"dasp", "rise", "occlusion", "contrast", "cdeepex", "xgem"} <= dear
 
 
 def test_passes_follow_parameters_and_what_a_combinator_is_applied_to():
     def passes(text):
-        return explainers.passes(explainers.resolve(text))
+        return explainers.cost_of(explainers.resolve(text))
 
     assert passes(COSTLY) == 2 * passes(CHEAP) == 100
     assert passes("smoothgrad(deeplift)") == 25 * passes("deeplift")
