@@ -9,6 +9,7 @@ import typer
 
 from .guard import guarded
 
+GROUPS = "control,gradcam,cdeepex"
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
 
 
@@ -23,15 +24,25 @@ def add_to(app: typer.Typer) -> None:
 
 
 def build(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Run folder; none with --tasks.")] = None,
     explainers: Annotated[
         str, typer.Option("--explainers", help="Groups: control and explainers, the one that should teach least first.")
-    ] = "control,gradcam,cdeepex",
+    ] = GROUPS,
+    tasks: Annotated[
+        str | None,
+        typer.Option("--tasks", help="Ask order, change, bias (Progressive Exaggeration's) in place of teaching."),
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", metavar="NAME=MODEL", help="For --tasks, repeatable; NAME+OTHER=MODEL: a biased one."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("study"),
     subject: Annotated[str | None, typer.Option("--subject", help="The model, where the run has several.")] = None,
     classes: Annotated[str | None, typer.Option("--classes", metavar="A,B", help="Two look-alike classes.")] = None,
     names: Annotated[str, typer.Option("--names", metavar="A,B", help="What participants call them.")] = "Ternal,Peat",
-    trials: Annotated[int, typer.Option("--trials", help="Pictures per participant.")] = 20,
+    trials: Annotated[
+        int, typer.Option("--trials", help="Pictures per participant; with --tasks images per model.")
+    ] = 20,
     explain: Annotated[
         bool, typer.Option("--explain", help="Explain images now: a run keeps the pictures of a few images only.")
     ] = False,
@@ -40,8 +51,20 @@ def build(
 ) -> None:
     """Make a study page: one file without server and network, and study.json, which declares the rules beforehand."""
     with guarded(verbose):
+        from models.naming import UsageError, split_list
+
+        if tasks is not None:
+            from bench.study_tasks import design_tasks
+            from reports.study.tasks import write_tasks
+
+            maker = "progressive-exaggeration" if explainers == GROUPS else explainers
+            asked = design_tasks(split_list(tasks), series or [], explainer=maker, images=trials, seed=seed)
+            page, declaration = write_tasks(asked, out)
+            print(f"page: {page}\ndeclaration: {declaration} (not for participants)")
+            return
+        if run is None:
+            raise UsageError("give a run folder, or --tasks with --series NAME=MODEL")
         from bench.study import design
-        from models.naming import split_list
         from reports.study.page import write_study
 
         pair = split_list(classes) if classes is not None else None
@@ -79,7 +102,7 @@ def analyse(
     """
     with guarded(verbose):
         from models.naming import UsageError
-        from reports.study import analysis, output
+        from reports.study import analysis, output, task_analysis
         from reports.study.results import read_results
         from reports.study.rules import read_declaration
 
@@ -89,7 +112,14 @@ def analyse(
             found = analysis.analyse_summary(summary)
         else:
             digest, rules = read_declaration(study) if study else (None, None)
-            found = analysis.analyse(*read_results(results or [], digest), rules)
+            read, refused = read_results(results or [], digest)
+            if task_analysis.has_tasks(read):
+                asked = task_analysis.analyse_tasks(read, refused, rules)
+                print(task_analysis.to_text(asked), end="")
+                if out is not None:
+                    print(f"\npage: {task_analysis.write(asked, out)}")
+                return
+            found = analysis.analyse(read, refused, rules)
         print(output.to_text(found), end="")
         if out is not None:
             print(f"\npage: {output.write(found, out)}")

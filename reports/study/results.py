@@ -2,7 +2,8 @@
 
 Layout, version 1: `schema` ("sanity-bench/study-result"), `version`, `study` (digest of the page), `participant` (random
 text), `groups` (all groups, the one that should learn least first), `group` (the participant's), `classes` (two names),
-`planned` (number of trials), `trials` (list of `image`, `truth`, `answer`, `seconds`), `rating` (1 to 5, or null).
+`planned` (number of trials), `trials` (list of `image`, `truth`, `answer`, `seconds`), `rating` (1 to 5, or null).  Trials of a
+study of tasks have `task`, `category` and `options` (number of possible answers) too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -45,12 +46,18 @@ class Answer:
         truth: name of its class.
         answer: name that the participant chose.
         seconds: time until the choice.
+        task: in a study of tasks which one it is, else nothing.
+        category: the part of the task.
+        options: number of possible answers.
     """
 
     image: str
     truth: str
     answer: str
     seconds: float
+    task: str = ""
+    category: str = ""
+    options: int = 2
 
     @property
     def right(self) -> bool:
@@ -185,7 +192,15 @@ def _answer(given: Any, place: int, classes: tuple[str, ...]) -> Answer:
     image = given.get("image")
     if not _is_text(image):
         raise Refused(f"trial {place}: `image` is {ascii(image)[:80]}, not the id of a picture")
-    return Answer(image, given["truth"], given["answer"], float(seconds))
+    answer = Answer(image, given["truth"], given["answer"], float(seconds))
+    if "task" not in given:
+        return answer
+    task, category, options = (given.get(name) for name in ("task", "category", "options"))
+    if not _is_text(task) or not _is_text(category) or not _whole(options, 2, MOST):
+        raise Refused(
+            f"trial {place}: `task`, `category` and `options` are not two texts and a number from 2 to {MOST}"
+        )
+    return replace(answer, task=task, category=category, options=options)
 
 
 def _unfit(result: Result, study: str, groups: tuple[str, ...], kept: dict[str, Result]) -> str:

@@ -5,6 +5,7 @@ const descriptions = {
   verdict: "Then you are told whether your choice is right.",
   heat: "Then you are told whether your choice is right, and the parts of the picture that speak for its name are highlighted in red.",
   morph: "Then you are told whether your choice is right, and an animation shows how the picture could be changed towards the other name.",
+  task: "Two pictures stand beside each other, or one picture changes again and again; you can stop it and step through it.",
 };
 let state = null, since = 0, timer = 0;
 
@@ -65,17 +66,38 @@ function choices(labels, pick) {
 }
 function trial() {
   const number = state.trials.length - (state.shown ? 1 : 0), one = data.trials[state.order[number]];
-  by("count").textContent = `Picture ${number + 1} of ${data.trials.length}`;
-  by("picture").src = one.picture;
-  choices(data.names, (index) => {
+  const options = one.options || data.names;
+  by("count").textContent = `${data.tasks ? "Question" : "Picture"} ${number + 1} of ${data.trials.length}`;
+  if (data.tasks) ask(one); else by("picture").src = one.picture;
+  choices(options, (index) => {
     if (state.shown) return;
     const seconds = Math.round(performance.now() - since) / 1000;
+    if (data.tasks) {
+      const { image, truth, task, category } = one;
+      state.trials.push({ image, truth, answer: options[index], seconds, task, category, options: options.length });
+      if (state.trials.length === data.trials.length) state.finished = new Date().toISOString();
+      go(state.trials.length < data.trials.length ? "trial" : "done");
+      return;
+    }
     state.trials.push({ image: one.image, truth: one.truth, answer: data.names[index], seconds });
     state.shown = true; keep(); feedback(one);
   });
   by("go").addEventListener("click", () => go(state.trials.length < data.trials.length ? "trial" : "rating"));
   since = performance.now();
   if (state.shown) feedback(one);
+}
+function ask(one) {
+  by("question").textContent = one.question;
+  const figure = by("feedback");
+  figure.hidden = false;
+  if (one.pair) {
+    by("picture").src = one.pair[0]; by("picture").alt = "The left picture";
+    figure.innerHTML = "<img alt='The right picture'>";
+    figure.firstChild.src = one.pair[1];
+  } else {
+    by("picture").parentElement.hidden = true;
+    morph(figure, one.series, "");
+  }
 }
 function feedback(one) {
   const answer = state.trials[state.trials.length - 1].answer, right = answer === one.truth;
@@ -96,7 +118,7 @@ function morph(figure, frames, other) {
   figure.innerHTML = "<img alt=''><figcaption></figcaption><input type='range' min='0' step='1' aria-label='Step of the change'><button class='quiet'></button>";
   const [image, caption, slider, button] = figure.children;
   slider.max = String(frames.length - 1); slider.value = "0";
-  image.alt = caption.textContent = `How it would change towards a ${other}.`;
+  image.alt = caption.textContent = other ? `How it would change towards a ${other}.` : "The picture as it changes.";
   let ahead = 1, rest = 0;
   const draw = (step) => { slider.value = String(step); image.src = frames[step]; };
   const stop = () => { clearInterval(timer); timer = 0; button.textContent = "Play"; };
@@ -126,7 +148,7 @@ function result() {
 }
 function done() {
   const text = JSON.stringify(result(), null, 1);
-  by("score").textContent = `${state.trials.filter((each) => each.truth === each.answer).length} of ${data.trials.length} were right.`;
+  if (!data.tasks) by("score").textContent = `${state.trials.filter((each) => each.truth === each.answer).length} of ${data.trials.length} were right.`;
   by("save").href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   by("save").download = `study-${state.participant}.json`;
   by("text").value = text;
