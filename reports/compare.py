@@ -18,7 +18,7 @@ import pandas as pd
 from reports import paired
 from reports.comparable import Obstacles, obstacles
 from reports.frame import GROUP, Group, failure_messages, load
-from reports.grid import ABSENT, Block, blocks, with_targets
+from reports.grid import ABSENT, Block, blocks, filled, with_targets
 from reports.store import Store
 from reports.thresholds import Thresholds
 from reports.verdict import verdicts
@@ -104,7 +104,7 @@ def compare_runs(baseline: str | Path, current: str | Path, thresholds: Threshol
         0
     """
     stores = [Store.open(path) for path in (baseline, current)]
-    frames = [load(path) for path in (baseline, current)]
+    frames = [load(store, coded=True) for store in stores]
     found = obstacles(*stores)
     limits = thresholds or Thresholds()
     measures = {**stores[0].measures, **stores[1].measures}
@@ -185,7 +185,7 @@ class _Side:
     def __init__(self, frame: pd.DataFrame) -> None:
         """Give rows about no image a place of their own, so that health and shares are paired too."""
         told_apart = with_targets(frame)
-        self.frame = told_apart.assign(image=told_apart["image"].fillna("(none)"))
+        self.frame = told_apart.assign(image=filled(told_apart["image"], "(none)"))
         self.measures = {str(name) for name in frame["measure"].dropna().unique()}
         self.failures = failure_messages(frame)
         cells = frame[[*GROUP, "cell"]].drop_duplicates()

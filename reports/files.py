@@ -236,12 +236,13 @@ def read_contents(path: Path) -> tuple[list[tuple[str, int]], int]:
 
 
 def read_column(path: Path, name: str) -> pa.ChunkedArray:
-    """Read one column of a record file whose digest was compared before.
+    """Read one column of a record file whose digest was compared before; texts come encoded as dictionaries.
 
     Raises:
         DamagedFile: it cannot be decoded.
     """
-    with _decoding(str(path)), pq.ParquetFile(path) as file:
+    texts = [name] if pa.types.is_string(ARROW_SCHEMA.field(name).type) else []
+    with _decoding(str(path)), pq.ParquetFile(path, read_dictionary=texts) as file:
         column = file.read(columns=[name], use_threads=False).column(name)
         column.validate(full=True)
         return column

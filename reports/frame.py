@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from reports import schema
 from reports.store import Store
@@ -18,7 +19,7 @@ GROUP = ("subject", "explainer", "suite", "check")
 """What one verdict is about."""
 
 
-def load(path: str | Path) -> pd.DataFrame:
+def load(path: str | Path | Store, *, coded: bool = False) -> pd.DataFrame:
     """Load the tidy records of a run folder.
 
     A failed cell has one row with status `failed` in which stage, image, measure and value are null, so that
@@ -26,6 +27,7 @@ def load(path: str | Path) -> pd.DataFrame:
 
     Args:
         path: a run folder.
+        coded: give texts as categoricals: a fifth of the memory, and quicker, for runs of millions of records.
 
     Returns:
         One row per measured value with the columns of `reports.schema.COLUMNS`.  `frame.attrs` holds, as
@@ -41,14 +43,16 @@ def load(path: str | Path) -> pd.DataFrame:
         >>> frame = reports.load("runs/a")                               # doctest: +SKIP
         >>> frame[frame.measure == "ssim"].groupby("stage").value.mean()  # doctest: +SKIP
     """
-    store = Store.open(path)
+    store = path if isinstance(path, Store) else Store.open(path)
     plan = store.plan()
     failures = store.failures()
-    records = store.records()
-    failed = _failed_rows(plan, failures)
-    frame = pd.concat([records, failed], ignore_index=True) if len(failed) else records
+    frame = store.records(coded=coded)
+    failed = schema.from_arrow(_failed_rows(plan, failures), coded=coded)
+    if len(failed):
+        parts = schema.alike([frame, failed]) if coded else [frame, failed]
+        frame = pd.concat(parts, ignore_index=True)
     frame.attrs = {
-        "run": str(path),
+        "run": str(store.path),
         "rows": len(frame),
         "expected": _expected(plan),
         "failures": _failures(plan, failures),
@@ -95,7 +99,7 @@ def _group(cell: Mapping[str, Any]) -> Group:
     return subject, explainer, suite, check
 
 
-def _failed_rows(plan: Cells, failures: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def _failed_rows(plan: Cells, failures: Mapping[str, Mapping[str, Any]]) -> pa.Table:
     """One row per failed cell; a cell that the plan does not know names itself in its failure."""
     cells = {cell["key"]: cell for cell in plan}
     rows = []
@@ -110,7 +114,7 @@ def _failed_rows(plan: Cells, failures: Mapping[str, Mapping[str, Any]]) -> pd.D
                 "cell": key,
             }
         )
-    return schema.from_arrow(schema.to_arrow(rows, "failures"))
+    return schema.to_arrow(rows, "failures")
 
 
 def _expected(plan: Cells) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,9 @@ def blocks(frame: pd.DataFrame, measure: str) -> dict[Group, Block]:
     Returns:
         One block per subject, explainer, suite and check, sorted.
     """
-    chosen = frame[(frame["measure"] == measure).to_numpy(dtype=bool) & frame["image"].notna().to_numpy()]
+    # Only the columns that are needed: a copy of the texts of millions of rows costs more than all that follows.
+    rows_of_it = (frame["measure"] == measure).to_numpy(dtype=bool) & frame["image"].notna().to_numpy()
+    chosen = frame.loc[rows_of_it, [*GROUP, "stage", "layer", "seed", "image", "value", "status"]]
     if not len(chosen):
         return {}
     image_codes, images = pd.factorize(chosen["image"], sort=True)
@@ -106,16 +108,47 @@ def with_targets(frame: pd.DataFrame) -> pd.DataFrame:
     first = dict(
         frame.loc[about.to_numpy(), ["check", "measure"]].drop_duplicates("check").itertuples(index=False, name=None)
     )
-    sample = about & (frame["measure"] == frame["check"].map(first))
+    sample = about & is_first(frame, first)
     twice = frame.loc[sample.to_numpy(dtype=bool), keys]
     checks = set(twice.loc[twice.duplicated().to_numpy(), "check"])
     chosen = (about & frame["check"].isin(checks)).to_numpy(dtype=bool)
     if not chosen.any():
         return frame
-    made = frame["image"].to_numpy(dtype=object).copy()
-    classes = frame["target"].to_numpy(dtype=object)
-    made[chosen] = [f"{image} as {target}" for image, target in zip(made[chosen], classes[chosen], strict=True)]
-    return frame.assign(image=pd.Series(made, index=frame.index, dtype="str"))
+    rows = frame.loc[chosen, ["image", "target"]]
+    names, images = pd.factorize(rows["image"])
+    numbers, targets = pd.factorize(rows["target"])
+    both, place = np.unique(names * len(targets) + numbers, return_inverse=True)
+    made = [f"{images[pair // len(targets)]} as {targets[pair % len(targets)]}" for pair in both]
+    column = frame["image"].astype("category")
+    column = column.cat.set_categories(pd.Index(sorted({*column.cat.categories, *made}), dtype="str"))
+    codes = column.cat.codes.to_numpy(dtype=np.int64).copy()
+    codes[chosen] = column.cat.categories.get_indexer(pd.Index(made, dtype="str"))[place]
+    told = pd.Series(pd.Categorical.from_codes(codes, dtype=column.dtype), index=frame.index)
+    return frame.assign(image=told.astype(frame["image"].dtype) if frame["image"].dtype == "str" else told)
+
+
+def is_first(frame: pd.DataFrame, first: Mapping[str, str]) -> npt.NDArray[np.bool_]:
+    """Tell which rows hold the measure that stands for their check, so that each explanation has one row.
+
+    Args:
+        frame: tidy records.
+        first: a measure of each check.
+    """
+    found = np.zeros(len(frame), dtype=bool)
+    for check, measure in first.items():
+        found |= ((frame["check"] == check) & (frame["measure"] == measure)).to_numpy(dtype=bool)
+    return found
+
+
+def filled(texts: pd.Series[Any], word: str) -> pd.Series[Any]:
+    """Put a word where a text is missing, also into a categorical.
+
+    >>> filled(pd.Series(["b", None], dtype="category"), "a").tolist()
+    ['b', 'a']
+    """
+    if isinstance(texts.dtype, pd.CategoricalDtype):
+        texts = texts.cat.set_categories(sorted({*texts.cat.categories, word}))
+    return texts.fillna(word)
 
 
 @dataclass(frozen=True)

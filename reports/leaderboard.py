@@ -115,7 +115,8 @@ class _Run:
 
     def __init__(self, path: str | Path) -> None:
         """Read a run folder."""
-        store, frame = Store.open(path), load(path)
+        store = Store.open(path)
+        frame = load(store, coded=True)
         self.path = str(path)
         self.cards = store.explainers
         self.verdicts = verdicts(frame)

@@ -86,7 +86,7 @@ def curves(frame: pd.DataFrame) -> pd.DataFrame:
     n = counts.reindex(wide.index.get_level_values("cell")).to_numpy(dtype=np.float64)
     mean, sd = wide[False].to_numpy(dtype=np.float64), wide[True].to_numpy(dtype=np.float64)
     sums = pd.DataFrame({"n": n, "first": n * mean, "second": n * (sd**2 + mean**2)}, index=wide.index)
-    total = sums.groupby(keys, sort=True).sum().reset_index()
+    total = sums.groupby(keys, sort=True, observed=True).sum().reset_index()
     total["mean"] = total["first"] / total["n"]
     variance = (total["second"] / total["n"] - total["mean"] ** 2).clip(lower=0)
     reach = _Z * np.sqrt(variance / (total["n"] - 1).where(total["n"] > 1))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -100,23 +102,24 @@ class Records:
         loose = [path for path in self._files() if not self._whole(path)]
         return loose + [path for path in self._pack_files() if self._pack(path) is None]
 
-    def read(self, keys: Collection[str] | None, planned: Sequence[str]) -> pd.DataFrame:
+    def read(self, keys: Collection[str] | None, planned: Sequence[str], *, coded: bool = False) -> pd.DataFrame:
         """Read records, cells in the order of the plan, then the others by key; rows as they were written.
 
         Args:
             keys: read these cells only; None means all.
             planned: keys of the plan in its order.
+            coded: give texts as categoricals.
 
         Raises:
             SchemaError: a newer release wrote some of them.
         """
         for _ in range(3):
             try:
-                return self._read(keys, planned)
+                return self._read(keys, planned, coded=coded)
             except FileNotFoundError:
                 # Somebody folded files into a pack just now; they are found there.
                 continue
-        return self._read(keys, planned, strict=False)
+        return self._read(keys, planned, coded=coded, strict=False)
 
     def compact(self, planned: Sequence[str], least: int = PACK_CELLS) -> int:
         """Fold the files of single cells into packs.
@@ -152,7 +155,9 @@ class Records:
                 files.remove(path)
         return folded
 
-    def _read(self, keys: Collection[str] | None, planned: Sequence[str], strict: bool = True) -> pd.DataFrame:
+    def _read(
+        self, keys: Collection[str] | None, planned: Sequence[str], *, coded: bool, strict: bool = True
+    ) -> pd.DataFrame:
         """Read once; a file that vanishes meanwhile is an error where `strict`, else it is missing."""
         chosen = None if keys is None else set(keys)
         loose = {path.stem: path for path in self._files() if chosen is None or path.stem in chosen}
@@ -175,12 +180,8 @@ class Records:
         columns = {}
         for name, kind in schema.COLUMNS.items():
             # One column after the other, so that all columns are never held twice.
-            sources = [own.column(name), *(_column(pack, name) for pack in packs)]
-            kept = [sources[source].slice(start, count) for source, start, count in slices]
-            whole = pa.chunked_array(
-                [chunk for part in kept for chunk in part.chunks], schema.ARROW_SCHEMA.field(name).type
-            )
-            columns[name] = schema.series(whole, kind)
+            sources = [_encoded(own.column(name)), *(_column(pack, name) for pack in packs)]
+            columns[name] = _series(sources, slices, kind, coded)
         return pd.DataFrame(columns, copy=False)
 
     def _table(self, key: str, path: Path, strict: bool = False) -> pa.Table | None:
@@ -275,6 +276,28 @@ def _opened(path: Path) -> _Pack | None:
 def _column(pack: _Pack, name: str) -> pa.ChunkedArray:
     """Read one column of a pack."""
     return files.read_column(pack.path, name)
+
+
+def _series(sources: Sequence[pa.ChunkedArray], slices: Sequence[_Span], kind: str, coded: bool) -> pd.Series[Any]:
+    """Put spans of rows of several sources together as one column."""
+    whole = pa.chunked_array([chunk for source in sources for chunk in source.chunks], sources[0].type)
+    first = [0, *accumulate(map(len, sources))]
+    # What follows on each other across sources is one span.
+    spans = [span[1:] for span in _joined([(0, first[source] + start, count) for source, start, count in slices])]
+    if kind == "str" and coded:
+        # Slices can be many, and each would bring its own dictionary along; so the rows of the whole are chosen.
+        column = schema.series(whole, kind, coded=True)
+        if spans == [(0, len(whole))]:
+            return column
+        rows = [np.arange(start, start + count) for start, count in spans]
+        return column.iloc[np.concatenate(rows) if rows else []].reset_index(drop=True)
+    chunks = [chunk for start, count in spans for chunk in whole.slice(start, count).chunks]
+    return schema.series(pa.chunked_array(chunks, whole.type), kind)
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Encode texts as the packs give them."""
+    return column.dictionary_encode() if pa.types.is_string(column.type) else column
 
 
 def _stamp(path: Path) -> _Stamp:

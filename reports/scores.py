@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports import stats
-from reports.grid import Block, blocks
+from reports.grid import Block, blocks, is_first
 
 RANKED = {
     "faithfulness": (("perturbation-*", "abpc"),),
@@ -139,12 +139,19 @@ def seconds_per_explanation(frame: pd.DataFrame) -> dict[str, list[float]]:
     Args:
         frame: tidy records.
     """
-    timed = frame.loc[(frame["seconds"].notna() & frame["image"].notna()).to_numpy(dtype=bool)]
-    first = timed.groupby("check")["measure"].first()
-    one = timed[(timed["measure"] == timed["check"].map(first)).to_numpy(dtype=bool)]
-    grouped = one.groupby(["explainer", "cell"])["seconds"].agg(["first", "size"])
-    each = grouped["first"] / grouped["size"]
-    return {str(name): [float(value) for value in part] for name, part in each.groupby(level="explainer")}
+    there = frame["seconds"].notna() & frame["image"].notna() & frame["measure"].notna()
+    timed = there.to_numpy(dtype=bool)
+    pairs = frame.loc[timed, ["check", "measure"]].drop_duplicates("check")
+    one = timed & is_first(frame, dict(pairs.itertuples(index=False, name=None)))
+    rows = frame.loc[one, ["explainer", "cell", "seconds"]]
+    cells, keys = pd.factorize(rows["cell"])
+    number = np.bincount(cells, minlength=len(keys))
+    _, first = np.unique(cells, return_index=True)
+    found: dict[str, list[float]] = {}
+    owners, seconds = rows["explainer"].iloc[first], rows["seconds"].to_numpy(dtype=np.float64)[first]
+    for owner, _, each in sorted(zip(map(str, owners), keys, seconds / number, strict=True)):
+        found.setdefault(owner, []).append(float(each))
+    return found
 
 
 def _certified(block: Block, certificate: Block | None) -> stats.Floats:

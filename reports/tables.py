@@ -120,11 +120,12 @@ def health(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = frame[frame["check"].isin(_HEALTH).to_numpy(dtype=bool) & frame["value"].notna().to_numpy()]
     keys = ["subject", "suite", "check", "measure", "stage"]
-    grouped = rows.groupby(keys, sort=True, dropna=False)
+    grouped = rows.groupby(keys, sort=True, dropna=False, observed=True)
     table = grouped["value"].agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"})
     table.insert(0, "layer", grouped["layer"].first())
     table["seeds"] = grouped["seed"].nunique()
-    return table.reset_index()
+    texts = dict.fromkeys(("subject", "suite", "check", "measure", "layer"), "str")
+    return table.reset_index().astype(texts)
 
 
 def to_markdown(table: pd.DataFrame, digits: int = 3) -> str:
