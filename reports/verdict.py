@@ -18,6 +18,7 @@ from reports import stats
 from reports.frame import Group, expectations, failure_messages, is_whole
 from reports.grid import ABSENT, Block, blocks
 from reports.schema import STATUSES
+from reports.styled import VerdictTable
 
 THRESHOLD = 0.2
 """D below it is a failure, above it a pass."""
@@ -87,7 +88,7 @@ class Judgement:
     interval: stats.Interval = _NO_INTERVAL
 
 
-def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | None = None) -> pd.DataFrame:
+def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | None = None) -> VerdictTable:
     """Judge every explainer on every check.
 
     Each suite has its own rules; those of the suites in `JUDGES` stand in the module named there. The rows of one
@@ -103,7 +104,8 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
     Returns:
         One row per subject, explainer, suite and check with the columns of `COLUMNS`: `n` of `expected` image
         x seed pairs have a value; `estimate` is D (0 = blind, 1 = as different as a full re-draw), null where
-        it is not defined, with its 95% interval; `verdict` is one of `MEANINGS`, `reason` says why.
+        it is not defined, with its 95% interval; `verdict` is one of `MEANINGS`, `reason` says why.  Its `style` is
+        made for notebooks.
 
     Source:
         Checks: Adebayo et al., Sanity checks for saliency maps, 2018, section 3.
@@ -122,7 +124,7 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
         modules["reports.judge_fitted"] = None
     others = [import_module(module).judge(frame) for module in modules]
     found = [part for part in (own, *others) if len(part)]
-    return pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0]
+    return VerdictTable(pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0])
 
 
 def threshold_of(frame: pd.DataFrame) -> float:

@@ -88,7 +88,7 @@ def test_all_files_are_written_and_the_page_is_first(written):
 def test_tables_on_the_disk_are_the_tables_of_python(written):
     run = written[0].parent.parent
     stored = pd.read_csv(written[0].parent / "verdicts.csv", keep_default_na=False, na_values=[""])
-    pd.testing.assert_frame_equal(stored, reports.verdicts(reports.load(run)))
+    pd.testing.assert_frame_equal(reports.verdicts(reports.load(run)), stored)
 
 
 def test_the_page_needs_no_network(page):
