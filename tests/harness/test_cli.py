@@ -22,6 +22,7 @@ COMMANDS = (
     "merge",
     "train",
     "verify",
+    "study",
 )
 runner = CliRunner()
 
@@ -61,7 +62,7 @@ def test_every_command_is_shown_with_what_it_does():
         assert f"\n  {name} " in text
 
 
-@pytest.mark.parametrize("kind", ["explainers", "suites", "checks", "models", "datasets"])
+@pytest.mark.parametrize("kind", ["explainers", "suites", "checks", "models", "texts", "datasets"])
 def test_lists_are_free_of_torch(kind):
     code = (
         "import sys; from bench.cli import main\n"

@@ -80,3 +80,25 @@ def test_the_command(run, tmp_path):
     assert done.exit_code == 0 and (tmp_path / "kit/index.html").exists()
     told = json.loads((tmp_path / "kit/study.json").read_text())
     assert told["names"] == {"Shirt": "Ka", "T-shirt/top": "Lo"} and told["groups"] == ["control", "gradcam"]
+
+
+def test_tasks_of_a_model_are_asked_and_what_will_not_do_is_said(tmp_path):
+    """Series of the contrastive baseline, which is fast; amounts are the probabilities that the network gives the frames."""
+    words = ["study", "build", "--tasks", "order,bias", "--explainers", "counterfactual-nearest", "--trials", "3"]
+    series = ["--series", f"shirt={SUBJECT}", "--series", f"shirt+dark={SUBJECT}", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, [*words, *series])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "study.json").read_text())
+    found = {(each["task"], each["category"], each["truth"]) for each in told["trials"] if each["task"] == "bias"}
+    assert found == {("bias", "biased", "shirt and dark"), ("bias", "unbiased", "shirt")}
+    assert 6 <= sum(each["task"] == "order" for each in told["trials"]) <= 12
+    assert told["chance"] == len(told["trials"]) / 2
+    for more, said in (
+        (words, "NAME=MODEL"), ([*words, "--series", "fmnist-vgg"], "give NAME=MODEL"),
+        ([*words, "--series", "bag=fmnist-lenet"], "has 10 classes; two are needed"),
+        (["study", "build", "--tasks", "colour", *series], "order, change, bias"),
+        (["study", "build", "--tasks", "order", "--explainers", "saliency", *series], "makes no series of pictures"),
+        (["study", "build"], "give a run folder, or --tasks"),
+    ):  # fmt: skip
+        refused = CliRunner().invoke(app, more)
+        assert refused.exit_code == 2 and said in refused.output, (more, refused.output)
