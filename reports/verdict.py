@@ -29,6 +29,9 @@ SMALLEST_GAP = 0.1
 AGREES = 0.5
 """With C below it an explainer does not agree with itself."""
 
+FALLBACK = "spearman"
+"""What randomisation is judged by where maps are too small for the windows of the measure, as those of sentences are."""
+
 COLUMNS = {
     "subject": "str",
     "explainer": "str",
@@ -122,6 +125,8 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
     modules: dict[str, None] = dict.fromkeys(JUDGES[suite] for suite in sorted(suites & JUDGES.keys()))
     if frame["check"].isin(FITTED).any() or any(group[3] in FITTED for group in table.planned):
         modules["reports.judge_fitted"] = None
+    if any(entry.get("origin") for entry in frame.attrs.get("measures", {}).values()):
+        modules["reports.judge_own"] = None
     others = [import_module(module).judge(frame) for module in modules]
     found = [part for part in (own, *others) if len(part)]
     return VerdictTable(pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0])
@@ -139,7 +144,7 @@ class _Table:
     def __init__(self, frame: pd.DataFrame, measure: str, threshold: float) -> None:
         """Arrange the records and what was expected of them."""
         self.threshold = threshold
-        self.blocks = blocks(frame, measure)
+        self.blocks, self.small = _measured(frame, measure)
         self.planned = expectations(frame)
         self.failures = failure_messages(frame)
         failed = frame.loc[(frame["status"] == "failed").to_numpy(dtype=bool)]
@@ -171,7 +176,7 @@ class _Table:
         planned = self.planned.get(group)
         expected = max(n, planned["values"] if planned else self.seen.get((subject, suite, check), 0))
         told = self._judge(group, block, chosen, n)
-        reason = told.reason
+        reason = told.reason + (f"; by {FALLBACK}: the maps are too small for windows" if subject in self.small else "")
         if 0 < n < expected and chosen is not None:
             reason += f"; {n} of {expected} measured: {self._missing(group, chosen, n, expected)}"
         return {
@@ -226,6 +231,19 @@ class _Table:
         if absent > 0:
             parts.append(f"{absent} missing: {self._nothing(group, 'not computed yet')}")
         return ", ".join(parts)
+
+
+def _measured(frame: pd.DataFrame, measure: str) -> tuple[dict[Group, Block], set[str]]:
+    """The values of a measure, and the subjects whose maps have none of it and are judged by `FALLBACK`."""
+    found = blocks(frame, measure)
+    small = {group[0] for group in found} - {
+        group[0] for group, each in found.items() if np.isfinite(each.values).any()
+    }
+    if not small:
+        return found, small
+    others = blocks(frame.loc[frame["subject"].isin(small)], FALLBACK)
+    small &= {group[0] for group, each in others.items() if np.isfinite(each.values).any()}
+    return {group: others.get(group, each) if group[0] in small else each for group, each in found.items()}, small
 
 
 def decide(found: stats.Sensitivity, threshold: float) -> Judgement:
