@@ -17,6 +17,9 @@ from .config import Config
 from .protocols import Protocol
 
 
+_DECLARED = ("per_search", "family", "staged", "draws", "block", "about_model", "truth", "fitted")
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything a run is planned from.
@@ -105,9 +108,9 @@ def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
         {},
         {"name": protocol.name, "hash": protocol.hash},
         info.version,
-        len(info.measures) - per_stage,
-        per_stage,
-        **{name: getattr(info, name) for name in ("family", "staged", "draws", "block", "about_model", "truth")},
+        info.per_image,
+        info.per_stage,
+        **{name: getattr(info, name) for name in _DECLARED},
     )
 
 

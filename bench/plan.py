@@ -83,9 +83,9 @@ class ExplainerFacts:
 
 @dataclass(frozen=True)
 class CheckFacts:
-    """What a check's result depends on, how many rows it gives at each stage (per image, and about the stage), where it runs.
+    """What a check's result depends on, how many rows it gives at each stage, where it runs.
 
-    The attributes from `family` on are those of `bench.checks.CheckInfo`.
+    The attributes from `per_image` on are those of `bench.checks.CheckInfo`.
     """
 
     parameters: dict[str, Any]
@@ -93,12 +93,14 @@ class CheckFacts:
     version: int
     per_image: int
     per_stage: int
+    per_search: int = 0
     family: str = "randomization"
     staged: bool = True
     draws: str = "seeds"
     block: int = BLOCK
     about_model: bool = False
     truth: tuple[str, ...] = ()
+    fitted: bool = False
 
     def applies(self, subject: SubjectFacts) -> bool:
         """Whether the check can be made on the images of a subject."""
@@ -340,19 +342,24 @@ def _check_tasks(
         "subject": subject.name, "subject_identity": canonical(subject.identity),
     }  # fmt: skip
     chosen = (
-        [(MODEL, "null", 1.0, "")]
+        [(MODEL, "null", 1.0, "", 0)]
         if facts.about_model
-        else [(each.name, each.identity, each.cost, each.text) for each in explainers]
+        else [
+            (each.name, each.identity, each.cost, each.text, facts.per_search * bool(each.info.get("anchors")))
+            for each in explainers
+            if each.info.get("amortised") or not facts.fitted
+        ]
     )
     for start, stop in blocks(images, facts.block)[: 1 if facts.about_model else None]:
         count = stop - start
         # Without the stages of the model, rows about no image belong to steps that only the check knows of.
         known = facts.staged or not facts.per_stage
-        rows = layers * (count * facts.per_image + facts.per_stage) if known else None
+        rows = count * facts.per_image + facts.per_stage
         digest_of = subject.digests[f"{start}:{stop}"]
-        shown: dict[str, Any] = {"images": subject.ids[start:stop], "images_digest": digest_of, "rows": rows}
+        shown: dict[str, Any] = {"images": subject.ids[start:stop], "images_digest": digest_of}
         for seed in range(seeds):
-            for name, identity, cost, text in chosen:
+            for name, identity, cost, text, more in chosen:
+                shown["rows"] = layers * (rows + more) if known else None
                 cell = Cell(**common, **shown, explainer=name, explainer_identity=identity, seed=seed)
                 yield Task(cell, number, start, stop, facts.family, layers * count * cost, text)
 

@@ -52,7 +52,7 @@ _SUITES = (
     Suite(
         "randomization",
         "does the explanation notice that weights were replaced by noise?",
-        ("cascading", "independent", "ceiling", "floor", "health-cascading", "health-independent"),
+        ("cascading", "independent", "ceiling", "floor", "health-cascading", "health-independent", "collapse", "refit"),
         RANDOMIZATION_EXPLAINERS,
         references=REFERENCES,
         sizes={"quick": Size(16, 5, dear=Size(4, 3)), "standard": Size(32, 10), "full": Size(64, 20)},

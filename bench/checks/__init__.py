@@ -34,6 +34,14 @@ _ZERO_SHARE = Measure(
     per="stage",
 )
 
+_SEARCHED = (
+    Measure("feasible-share", "share", "none", 0.0, 1.0, None,
+            "Share of the images whose search met its goal on the model of the stage; other maps are nearest attempts.",
+            per="search"),
+    Measure("trivial-share", "share", "none", 0.0, 1.0, None,
+            "Share of the images whose search had nothing to move; their maps are empty and are not scored.", per="search"),
+)  # fmt: skip
+
 _HEALTH = (
     Measure("dead-relu-share", "share", "none", 0.0, 1.0, None,
             "Share of ReLU units that are zero for every image of the block.", per="stage"),
@@ -44,20 +52,39 @@ _HEALTH = (
             "1 if the model still answers to the image; 0 marks a stage that is not scored.", per="stage"),
 )  # fmt: skip
 
+_COLLAPSE = (
+    Measure("agreement-trained", "rank correlation", "higher", -1.0, 1.0, 0.0,
+            "Spearman correlation of requested and achieved probability along one image's series, trained model."),
+    Measure("agreement-random", "rank correlation", "lower", -1.0, 1.0, 0.0,
+            "The same when random models look at the same series, mean over 16 of them; a constant answer counts as 0."),
+    Measure("error-trained", "probability", "lower", 0.0, 1.0, None,
+            "Mean |requested - achieved| along one image's series, trained model."),
+    Measure("error-random", "probability", "higher", 0.0, 1.0, None, "The same with random models, mean over 16 of them."),
+)  # fmt: skip
+
+_REFIT = (
+    Measure("refit-random", "correlation", "lower", -1.0, 1.0, None,
+            "Pearson correlation of the map with that of a fit to a random model."),
+    Measure("refit-same", "correlation", "none", -1.0, 1.0, None,
+            "Pearson correlation of the map with that of a fit to the same model from another seed."),
+    Measure("refit-other", "correlation", "none", -1.0, 1.0, None,
+            "Pearson correlation of the map with the next image's map of the same fit."),
+)  # fmt: skip
+
 CHECKS: dict[str, CheckInfo] = {
     info.name: info
     for info in (
-        CheckInfo("cascading", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE),
+        CheckInfo("cascading", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE, *_SEARCHED),
                   "layers re-initialised from the output down; the map is compared with that of the trained model"),
-        CheckInfo("independent", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE),
+        CheckInfo("independent", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE, *_SEARCHED),
                   "one layer re-initialised at a time, everything else as trained"),
-        CheckInfo("bottom-up", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE),
+        CheckInfo("bottom-up", 1, "randomization", (*_SIMILARITY, _ZERO_SHARE, *_SEARCHED),
                   "layers re-initialised from the input up; stage 1 is the layer that reads the image"),
         CheckInfo("ceiling", 1, "randomization", _SIMILARITY,
-                  "similarity of repeated runs on the trained model: 1 for a deterministic explainer",
+                  "similarity of repeated runs on the trained model: 1 for a deterministic explainer; searches begin anew",
                   family="calibration", staged=False, draws="ceiling"),
         CheckInfo("floor", 1, "randomization", _SIMILARITY,
-                  "similarity with maps of fully re-initialised models: what nothing in common looks like",
+                  "similarity with maps of fully re-initialised models, or for searches with random latent moves of equal length",
                   family="calibration", staged=False, draws="floor"),
         CheckInfo("health-cascading", 1, "randomization", _HEALTH,
                   "is there still something to explain along the cascade?", about_model=True),
@@ -65,6 +92,12 @@ CHECKS: dict[str, CheckInfo] = {
                   "is there still something to explain with one layer random?", about_model=True),
         CheckInfo("health-bottom-up", 1, "randomization", _HEALTH,
                   "is there still something to explain with the lower layers random?", about_model=True),
+        CheckInfo("collapse", 1, "randomization", _COLLAPSE,
+                  "fitted explainers: does the series stop doing what was requested when random models look at it?",
+                  family="fitted", staged=False, fitted=True),
+        CheckInfo("refit", 1, "randomization", _REFIT,
+                  "fitted explainers: does a fit to a random model give other maps?",
+                  family="fitted", staged=False, draws="once", fitted=True),
         *class_checks(_SIMILARITY),
         *_PERTURBATION,
         *_GENERATIVE,

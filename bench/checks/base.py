@@ -32,7 +32,8 @@ class Measure:
         high: largest possible value, None for unbounded.
         null: the value when there is nothing to find (unrelated maps, a classifier at chance), None if it depends.
         description: one sentence.
-        per: `image` for one row per image (and stage), `stage` for one row per stage with no image.
+        per: `image` for one row per image (and stage), `stage` for one row per stage with no image, `search` for the same
+            where the explainer searches.
     """
 
     name: str
@@ -79,6 +80,7 @@ class CheckInfo:
         block: images per cell, a constant whatever the batch size, so that a larger run reuses finished cells.
         about_model: rows about the model alone, on the first block, without an explainer.
         truth: kinds of ground truth that the images must carry (`""`: none); empty means any images will do.
+        fitted: whether it is about explainers that are fitted to the model beforehand only.
     """
 
     name: str
@@ -92,6 +94,7 @@ class CheckInfo:
     block: int = BLOCK
     about_model: bool = False
     truth: tuple[str, ...] = ()
+    fitted: bool = False
 
     @property
     def per_image(self) -> int:
@@ -102,6 +105,11 @@ class CheckInfo:
     def per_stage(self) -> int:
         """Further rows per stage, without an image."""
         return sum(measure.per == "stage" for measure in self.measures)
+
+    @property
+    def per_search(self) -> int:
+        """Further rows per stage about explainers that search."""
+        return sum(measure.per == "search" for measure in self.measures)
 
 
 @dataclass

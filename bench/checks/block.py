@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,19 @@ from explainers.reuse import Reuse
 from models.base import Subject
 from models.transfer import moved
 
+from .base import ZERO
 from .health import Health, examine
-from .passes import Guard, Maps, Request, Violation, described, explain, is_signed
+from .passes import Guard, Maps, Request, Violation, described, explain, is_signed, reduced
 from .records import Film, Scores, head
-from .similarity import Reference
+from .similarity import Reference, Similarities
 
 if TYPE_CHECKING:
     from explainers import Explainer
+    from explainers.contrastive.anchor import Anchored
 
 Found = Scores | dict[str, Any]
 """What an explainer gave at a stage: scores, or its error as `passes.described` puts it."""
+TRIVIAL = "trivial"
 
 
 def asking_as_trained(explainer: Explainer, subject: Subject) -> Explainer:
@@ -109,8 +112,36 @@ class Block:
         return Reference(maps, flags, self.protocol, failed)
 
     def again(self, names: Sequence[str], seed: int) -> dict[str, Found]:
-        """The trained model explained once more with other random numbers."""
-        return self.at(self.subject.private_copy(), names, 0, seed=seed) if names else {}
+        """The trained model explained once more with other random numbers; searches begin anew, between the same classes."""
+        if not names:
+            return {}
+        model = self.subject.private_copy()
+        anew = {name: explainer.redrawn(seed) for name, explainer in self.searching(names).items()}
+        drawn = self.at(model, anew, 0, instead=anew)
+        return {**drawn, **self.at(model, [name for name in names if name not in anew], 0, seed=seed)}
+
+    def searching(self, names: Iterable[str]) -> dict[str, Anchored]:
+        """The explainers among those named that search from a point which can be drawn again."""
+        from explainers.contrastive.anchor import Anchored
+
+        found = {name: self.by_name[name] for name in names if name not in self.errors}
+        return {name: each for name, each in found.items() if isinstance(each, Anchored) and each.searches}
+
+    def unrelated(self, names: Iterable[str], seed: int) -> dict[str, Found]:
+        """Random latent moves in place of searches, each as long in the image as the search on the trained model."""
+        found: dict[str, Maps] = {}
+        results: dict[str, Found] = {}
+        for name, explainer in self.searching(names).items():
+            start, trained = time.perf_counter(), self.trained[name]
+            try:
+                if trained.answer is None:
+                    raise ValueError(f"{name} gave no answer with latent points")
+                maps = reduced(explainer.unrelated(trained.answer, self.images, seed), self.protocol)
+            except Exception as error:
+                results[name] = described(error, None)
+                continue
+            found[name] = replace(trained, maps=maps, seconds=time.perf_counter() - start)
+        return {**results, **self._compare(found, self.request.targets)}
 
     def changed(self) -> dict[str, Any] | None:
         """The error to record if the trained model is not as it was before, else None."""
@@ -138,8 +169,9 @@ class Block:
         return {**self._compare(found, self.request.targets), **errors}
 
     def at(
-        self, model: Subject, names: Iterable[str], stage: int, healthy: bool = True, seed: int | None = None
-    ) -> dict[str, Found]:
+        self, model: Subject, names: Iterable[str], stage: int, healthy: bool = True, seed: int | None = None,
+        instead: Mapping[str, Explainer] | None = None,
+    ) -> dict[str, Found]:  # fmt: skip
         """What each explainer gives on another model: scores, or the error that it raised.
 
         Args:
@@ -149,6 +181,7 @@ class Block:
             healthy: a dead model is not explained; its scores are empty. Nor are random ones by explainers that were fitted to
                 the trained one.
             seed: of the explanations, None for the common one.
+            instead: explainers that stand in for those of the same name.
         """
         from explainers.passes import shared_passes
 
@@ -166,10 +199,11 @@ class Block:
                 elif not healthy or (stage and self.by_name[name].info.amortised):
                     # Nothing to score: a dead model, or an explainer fitted to the trained one, which shows the same images
                     # whatever becomes of it.
-                    results[name] = Scores(targets.tolist(), None, slice(0, 0), None)
+                    none = () if self.trained[name].answer is not None else None
+                    results[name] = Scores(targets.tolist(), None, slice(0, 0), None, None, none)
                 else:
                     try:
-                        found[name] = explain(self.by_name[name], model, request)
+                        found[name] = explain((instead or self.by_name)[name], model, request)
                     except Exception as error:
                         results[name] = described(error, stage)
         return {**results, **self._compare(found, targets)}
@@ -184,7 +218,7 @@ class Block:
             reference = reference.take(rows)
         maps = torch.cat([given.maps for given in found.values()])
         failed = torch.cat([given.failed for given in found.values()])
-        similarities = reference.compare(maps, failed)
+        similarities = self._flagged(reference.compare(maps, failed), found)
         classes = targets.tolist()
         return {
             name: Scores(
@@ -193,6 +227,17 @@ class Block:
                 slice(place * count, (place + 1) * count),
                 given.seconds / count,
                 head(given.maps, self.pictures),
+                given.outcome,
             )
             for place, (name, given) in enumerate(found.items())
         }
+
+    def _flagged(self, similarities: Similarities, found: Mapping[str, Maps]) -> Similarities:
+        """The similarities without those of searches that had nothing to do: an empty map says nothing about any model."""
+        count = len(self.ids)
+        for place, (name, given) in enumerate(found.items()):
+            outcomes = [each.outcome or ("",) * count for each in (given, self.trained[name])]
+            for image, words in enumerate(zip(*outcomes, strict=True)):
+                if TRIVIAL in words:
+                    similarities.void(place * count + image, ZERO)
+        return similarities

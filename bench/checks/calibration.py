@@ -1,6 +1,8 @@
 """Calibration: what similarity means for an explainer that agrees with itself, and for one that sees another model.
 
-The ceiling is the similarity of repeated runs on the trained model, the floor that with fully re-initialised models.
+The ceiling is the similarity of repeated runs on the trained model, the floor that with fully re-initialised models. For a
+search in a latent space a re-initialised model is no floor: its search mostly fails, and what is left of it is the path of
+the optimiser. Its floor is a move in a random direction that changes the image as much.
 """
 
 from __future__ import annotations
@@ -48,8 +50,9 @@ def run_block(
 
     Yields:
         One result per wanted pair. `ceiling`: the trained model explained again with fresh random numbers (stage 0); a
-        deterministic explainer is not run again, its similarity is that of its map with itself. `floor`: a model with
-        all stages re-initialised, drawn independently of the cascades (stage = number of stages).
+        deterministic explainer is not run again, its similarity is that of its map with itself; a search begins at another
+        point. `floor`: a model with all stages re-initialised, drawn independently of the cascades (stage = number of
+        stages); for a search a random latent move that changes the image as much as the search on the trained model.
     """
     names = {name for check, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
@@ -77,7 +80,8 @@ def run_block(
 
 
 def _ceiling(block: Block, names: list[str], base: int, seed: int) -> tuple[Place, dict[str, Found]]:
-    fixed = [name for name in names if not block.by_name[name].info.stochastic]
+    searching = block.searching(names)
+    fixed = [name for name in names if not block.by_name[name].info.stochastic and name not in searching]
     results = block.at_trained(fixed)
     return TRAINED, {
         **results,
@@ -96,4 +100,7 @@ def _floor(block: Block, names: list[str], base: int, seed: int) -> tuple[Place,
         batchnorm=protocol.batchnorm,
     )
     last = subject.stages[-1]
-    return Place(last.index, last.name), block.at(model, names, last.index, block.examine(model).healthy)
+    moved = block.unrelated(names, derive(base, "floor", seed))
+    rest = [name for name in names if name not in moved]
+    found = block.at(model, rest, last.index, block.examine(model).healthy) if rest else {}
+    return Place(last.index, last.name), {**found, **moved}

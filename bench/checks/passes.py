@@ -20,7 +20,7 @@ from .base import FAILED
 from .normalise import check_sign
 
 if TYPE_CHECKING:
-    from explainers import Explainer
+    from explainers import Explainer, Explanation
 
 
 T = TypeVar("T")
@@ -58,12 +58,19 @@ class Maps:
         failed: (N,) bool, maps that the explainer itself gave up.
         seconds: wall time of the call; passes shared with other explainers count for the first that asked.
         counterfactual: (N, C, H, W) in [0, 1] of explainers that make one, else None.
+        answer: the whole explanation of explainers that search, with the outcome of each search; else None.
     """
 
     maps: Tensor
     failed: Tensor
     seconds: float
     counterfactual: Tensor | None = None
+    answer: Explanation | None = None
+
+    @property
+    def outcome(self) -> tuple[str, ...] | None:
+        """What came of the search on each image, None for explainers that do not search."""
+        return None if self.answer is None else self.answer.outcome
 
 
 def is_signed(explainer: Explainer, protocol: Protocol) -> bool:
@@ -83,12 +90,7 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
         result = explainer.explain(
             subject, request.images, targets=request.targets, seed=request.seed, batch_size=request.batch_size
         )
-    with torch.no_grad():
-        if request.protocol.reduction == "abs-sum":
-            maps = result.attribution.abs().sum(1)
-        else:
-            maps = result.map("signed")
-        maps = maps.detach().to(request.images.device)
+    maps = reduced(result, request.protocol).to(request.images.device)
     expected = (len(request.images), *request.images.shape[2:])
     if tuple(maps.shape) != expected:
         raise ValueError(
@@ -97,7 +99,16 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
         )
     check_sign(maps, is_signed(explainer, request.protocol), explainer.name)
     failed = torch.tensor([status == FAILED for status in result.status], dtype=torch.bool, device=maps.device)
-    return Maps(maps, failed, time.perf_counter() - start, result.counterfactual)
+    searches = getattr(explainer.info, "anchors", False) and result.outcome is not None
+    answer = result if searches else None
+    return Maps(maps, failed, time.perf_counter() - start, result.counterfactual, answer)
+
+
+def reduced(result: Explanation, protocol: Protocol) -> Tensor:
+    """One map per image (N, H, W), channels reduced as a protocol says."""
+    with torch.no_grad():
+        maps = result.attribution.abs().sum(1) if protocol.reduction == "abs-sum" else result.map("signed")
+    return maps.detach()
 
 
 def described(error: BaseException, stage: int | None = None) -> dict[str, Any]:

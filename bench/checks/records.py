@@ -14,6 +14,8 @@ from .similarity import MEASURES, Similarities
 
 SUITE = "randomization"
 ZERO_SHARE = "zero-map-share"
+SEARCHED = {"feasible-share": ("converged", "trivial"), "trivial-share": ("trivial",)}
+"""Measure -> the outcomes of a search that it counts."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Scores:
         rows: positions of this explainer's images in `similarities`.
         seconds: time of the explanation per image, None where none was computed.
         maps: the maps of the first images, for pictures.
+        outcome: what came of each search, empty where there was none; None for explainers that do not search.
     """
 
     targets: list[int]
@@ -44,6 +47,7 @@ class Scores:
     rows: slice
     seconds: float | None
     maps: np.ndarray | None = None
+    outcome: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -72,7 +76,7 @@ def score_rows(common: Common, place: Place, scores: Scores, images: list[str], 
         place: stage and layer.
         scores: what was measured; rows of a dead stage are `not-applicable`.
         images: stable ids.
-        share: whether the row `zero-map-share` belongs to the check.
+        share: whether rows about the whole stage belong to the check: `zero-map-share`, and what came of searches.
     """
     rows = []
     similarities = scores.similarities
@@ -89,7 +93,16 @@ def score_rows(common: Common, place: Place, scores: Scores, images: list[str], 
     if share:
         zero = None if similarities is None else float(similarities.zero[scores.rows].mean())
         rows.append(common.row(place, ZERO_SHARE, zero, NOT_APPLICABLE if zero is None else OK))
+    if share and scores.outcome is not None:
+        rows += [
+            common.row(place, name, _share(scores.outcome, words), OK if scores.outcome else NOT_APPLICABLE)
+            for name, words in SEARCHED.items()
+        ]
     return rows
+
+
+def _share(outcome: tuple[str, ...], words: tuple[str, ...]) -> float | None:
+    return sum(word in words for word in outcome) / len(outcome) if outcome else None
 
 
 def health_rows(common: Common, place: Place, health: Health) -> list[dict[str, Any]]:

@@ -58,6 +58,12 @@ class Similarities:
     statuses: dict[str, list[str]]
     zero: np.ndarray
 
+    def void(self, row: int, status: str) -> None:
+        """Take the values of one pair away and say why."""
+        for name in self.values:
+            if self.statuses[name][row] == OK:
+                self.values[name][row], self.statuses[name][row] = np.nan, status
+
 
 def outcomes(reference: Tensor, other: Tensor, values: Tensor, applicable: bool = True) -> tuple[np.ndarray, list[str]]:
     """The value and the status of each pair, from the kinds of its two maps.

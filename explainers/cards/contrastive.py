@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from ..info import Info
 
-_DRAWN = ("probe=random", "begin=sample", "generator=gan")
+_DRAWN = ("probe=random", "begin=sample", "generator=gan", "generator=wgan")
 _THESIS = "Feghahati 2020, section 3.3; CDeepEx 2019 (preprint)"
 
 CARDS: tuple[Info, ...] = (
     Info(
         "cdeepex", "Why this class and not the probe class: the nearest point in the latent space of a generator at which both "
         "are equally likely and no third class is likelier, as the difference to the image: red is to be added, blue taken "
-        "away. Generators vae, ae, gan or your own; probe second, random, a class. Corrected against the sources: residual "
+        "away. Generators vae, ae, gan, wgan or your own; probe second, random, a class. Corrected against the sources: residual "
         "I - G(z0), signs of the third-class constraints, growth of the penalty on the largest violation, images cut to [0, 1] "
         "inside the search.",
         _THESIS, "min |z - z0|^2 with llh(true) = llh(probe) >= llh(other)",
         "a generator for the data; the answer lies on the boundary between two classes and does not cross it",
-        "", "contrastive.cdeepex:cdeepex", "contrastive", cost=600, memory=3.0, anchors=True, stochastic_with=_DRAWN,
+        "", "contrastive.cdeepex:cdeepex", "contrastive", version=2, cost=600, memory=3.0, anchors=True, stochastic_with=_DRAWN,
         params={"generator": "vae", "probe": "second", "begin": "mean", "profile": "fast", "signs": "corrected",
                 "residual": True},
     ),
@@ -24,7 +24,7 @@ CARDS: tuple[Info, ...] = (
         "xgem-eq", "CDeepEx without a word on third classes: the baseline of its authors, who call it xGEMs. A third class is "
         "often likelier than both at its end.",
         _THESIS, "min |z - z0|^2 with llh(true) = llh(probe)", "a generator for the data", "",
-        "contrastive.cdeepex:xgem_eq", "contrastive", cost=450, memory=3.0, anchors=True, stochastic_with=_DRAWN,
+        "contrastive.cdeepex:xgem_eq", "contrastive", version=2, cost=450, memory=3.0, anchors=True, stochastic_with=_DRAWN,
         params={"generator": "vae", "probe": "second", "begin": "mean", "profile": "fast", "residual": True},
     ),
     Info(
@@ -32,7 +32,7 @@ CARDS: tuple[Info, ...] = (
         "network says probe with probability `goal`. The map is the difference to the generator's own picture of the image, "
         "unless residual=true.",
         "Joshi et al. 2018", "min d(x, G(z)) + w CE(f(G(z)), probe), w = 0.1, 1, 10", "a generator for the data", "",
-        "contrastive.xgem:xgem", "contrastive", cost=250, memory=3.0, anchors=True, stochastic_with=_DRAWN,
+        "contrastive.xgem:xgem", "contrastive", version=2, cost=250, memory=3.0, anchors=True, stochastic_with=_DRAWN,
         params={"generator": "vae", "probe": "second", "begin": "mean", "goal": 0.5, "ask": "goal", "residual": False},
     ),
     Info(

@@ -139,9 +139,7 @@ def random_latent(
     made = generator_for(subject, generator, images)
     z0, z = searched.latents or (images, images)
     drawn, wanted = searched.reconstruction, (searched.attribution.nan_to_num(0.0)).flatten(1).norm(dim=1)
-    noise = [torch.randn(z0.shape[1:], generator=draw(seed, "random-latent", image_key(image))) for image in images]
-    direction = torch.stack(noise).to(z0)
-    direction = direction / direction.flatten(1).norm(dim=1).view(-1, *[1] * (z0.dim() - 1))
+    direction = random_directions(z0, images, seed, "random-latent")
 
     def moved(length: Tensor) -> Tensor:
         points = z0 + length.view(-1, *[1] * (z0.dim() - 1)) * direction
@@ -150,12 +148,19 @@ def random_latent(
 
     length = (z - z0).flatten(1).norm(dim=1)
     if norm == "image":
-        length = _length(lambda tried: (moved(tried) - images).flatten(1).norm(dim=1), wanted)
+        length = length_of(lambda tried: (moved(tried) - images).flatten(1).norm(dim=1), wanted)
     still = (length == 0).view(-1, 1, 1, 1)
     return _made(subject, images, targets, torch.where(still, images, moved(length)), probe, seed, anchor)
 
 
-def _length(change: Callable[[Tensor], Tensor], wanted: Tensor) -> Tensor:
+def random_directions(z0: Tensor, images: Tensor, seed: int, purpose: str) -> Tensor:
+    """One direction of length 1 per latent point, decided by seed, purpose and image."""
+    noise = [torch.randn(z0.shape[1:], generator=draw(seed, purpose, image_key(image))) for image in images]
+    direction = torch.stack(noise).to(z0)
+    return direction / direction.flatten(1).norm(dim=1).view(-1, *[1] * (z0.dim() - 1))
+
+
+def length_of(change: Callable[[Tensor], Tensor], wanted: Tensor) -> Tensor:
     """Lengths of moves whose images change by `wanted`, by bisection; LONGEST where no move changes them so much."""
     low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
     while bool((short := (change(high) < wanted) & (high < LONGEST)).any()):

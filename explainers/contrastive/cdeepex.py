@@ -39,7 +39,7 @@ def cdeepex(
     """What to add and to take away for the image to stand between the explained and the probe class, (N, C, H, W).
 
     Args:
-        generator: `vae`, `ae`, `gan`, a member of the zoo or `file.py:function`.
+        generator: `vae`, `ae`, `gan`, `wgan`, a member of the zoo or `file.py:function`.
         probe: `second`, `random`, a class's number or name.
         begin: `mean` or `sample` of the encoder's distribution.
         profile: `fast`, or `paper` for the published growth of the penalty.

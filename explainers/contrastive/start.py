@@ -14,7 +14,7 @@ from models.base import Subject
 from models.generators import Generator
 from models.naming import UsageError
 from models.seeds import generator as draw
-from models.zoo.catalogue import MEMBERS
+from models.zoo.catalogue import MEMBERS, Member
 
 from ..base import ExplainerError
 from ..controls import image_key
@@ -23,7 +23,7 @@ from .classes import probes_of
 from .inversion import inverted
 from .steady import steady
 
-KINDS = ("vae", "ae", "gan")
+KINDS = ("vae", "ae", "gan", "wgan")
 BEGINNINGS = ("mean", "sample")
 SPREAD_IMAGES = 64
 
@@ -33,7 +33,7 @@ class Question:
     """What a method asks for before it searches.
 
     Attributes:
-        generator: `vae`, `ae`, `gan` (the generator of the subject's data), a member of the zoo, or `file.py:function`.
+        generator: `vae`, `ae`, `gan`, `wgan` (the generator of the subject's data), a member of the zoo, or `file.py:function`.
         probe: see classes.probes_of.
         begin: `mean` or `sample`: the encoder's mean, or a draw from its distribution.
         seed: of everything that is drawn.
@@ -60,17 +60,25 @@ class Anchor:
 
     Attributes:
         trained: that network.
+        draw: None for the beginnings that the trained network's searches have, else the seed of others: another draw from the
+            encoder's distribution, another inversion; the classes stay.
         held: starts by question and images.
     """
 
     trained: Subject
+    draw: int | None = None
     held: dict[tuple[object, ...], Start] = field(default_factory=dict)
 
     def start(self, question: Question, made: Generator, images: Tensor, targets: Tensor) -> Start:
         """The start found on the trained network, once per question and images."""
         key = (question, tuple(map(image_key, images)), tuple(targets.tolist()), str(images.device))
         if key not in self.held:
-            self.held[key] = _found(self.trained, question, made, images, targets)
+            found = _found(self.trained, question, made, images, targets)
+            if self.draw is not None:
+                begin = question.begin if made.posterior is None else "sample"
+                again = _found(self.trained, replace(question, begin=begin, seed=self.draw), made, images, targets)
+                found = replace(again, probe=found.probe)
+            self.held[key] = found
         return self.held[key]
 
     def scale(self, subject: Subject) -> float:
@@ -130,9 +138,9 @@ def belonging(subject: Subject, kind: str) -> str:
     """
     data = subject.reference.name.removesuffix("/train").removesuffix("-train")
     found = {
-        each.reference.removesuffix("-train"): each.name
+        each.reference.removesuffix("-train"): _kinds(each)[kind]
         for each in MEMBERS.values()
-        if each.kind == "generator" and kind in each.name.split("-")
+        if each.kind == "generator" and kind in _kinds(each)
     }
     stems = [stem for stem in found if data == stem or data.startswith(stem + "-")]
     if not stems:
@@ -141,6 +149,14 @@ def belonging(subject: Subject, kind: str) -> str:
             "own as generator=path/to/file.py:function"
         )
     return found[max(stems, key=len)]
+
+
+def _kinds(each: Member) -> dict[str, str]:
+    """What a generator of the zoo can be asked for as, and its name; `wgan` is a version of the GAN."""
+    found = {kind: each.name for kind in KINDS if kind in each.name.split("-")}
+    if "wgan" in each.parameters.get("loss", ()):
+        found["wgan"] = f"{each.name}[loss=wgan]"
+    return found
 
 
 def checked_image(made: Generator, drawn: Tensor) -> Tensor:

@@ -264,6 +264,7 @@ def test_a_bare_module_is_explained():
     ("data", "kind", "name"),
     [
         ("fashion-mnist/train", "vae", "fashion-mnist-vae"), ("fashion-mnist-square-train", "gan", "fashion-mnist-gan-biased"),
+        ("fashion-mnist/train", "wgan", "fashion-mnist-gan[loss=wgan]"),
         ("fashion-mnist-tshirt-shirt-train", "ae", "fashion-mnist-ae"),
     ],
 )  # fmt: skip

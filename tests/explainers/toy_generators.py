@@ -66,6 +66,18 @@ def probe_waves():
     return Waves(3, 16, 16)
 
 
+class Sampled(Waves):
+    """Waves whose encoder has a distribution."""
+
+    def posterior(self, images):
+        mean = self.encode(images)
+        return mean, torch.full_like(mean, 0.1)
+
+
+def sampled_waves():
+    return Sampled(3, 16, 16)
+
+
 def blind():
     return Blind(1, 4, 4)
 
