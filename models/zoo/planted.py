@@ -33,8 +33,8 @@ def independent(
 ) -> Trained:
     """Train one network with an output per attribute; a version for one attribute is that output of the same network.
 
-    Figures, on 2,000 test images with independent attributes: accuracy of the decisions asked for, and `error`, the mean
-    |probability - strength|.
+    Figures, on 2,000 test images with independent attributes: accuracy (the class is whether the image has the attribute;
+    for `all`, which one is the strongest), and `error`, the mean |probability - strength|.
     """
     return _trained(found, params, data, False, Steps(epochs or EPOCHS), log)
 
@@ -119,15 +119,20 @@ def _fit(
 
 
 def _reached(network: nn.Module, attribute: str, normalise: Callable[[Tensor], Tensor]) -> tuple[float, float]:
-    """Share of right decisions and mean |probability - strength| on test images."""
+    """Share of images whose class is found and mean |probability - strength|, on test images.
+
+    The class is whether the image has the attribute; for `all`, which attribute is the strongest.
+    """
     data = planted("fmnist-planted-all")
     pixels = data.read(range(TESTED))
     truth = torch.from_numpy(strengths(pixels)).float()
     with torch.no_grad():
         parts = [network(normalise(part.float() / 255)) for part in torch.from_numpy(pixels).split(500)]
     logits = torch.cat(parts)
-    if attribute != "all":
+    if attribute == "all":
+        right = logits.argmax(1) == truth.argmax(1)
+    else:
         place = ATTRIBUTES.index(attribute)
         logits, truth = logits[:, 1:] - logits[:, :1], truth[:, place : place + 1]
-    right = (logits > 0) == (truth > 0.5)
+        right = (logits > 0) == (truth > 0.5)
     return float(right.float().mean()), float((logits.sigmoid() - truth).abs().mean())
