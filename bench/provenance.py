@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def collect(
         "packages": {DISTRIBUTION: _version(DISTRIBUTION), **{name: _version(name) for name in PACKAGES}},
         "python": platform.python_version(),
         "command": sys.argv,
-        "source": git_state(Path.cwd()),
+        "source": _source(Path.cwd()),
         "hardware": hardware(),
         "numerics": {"dtype": precision, "device": device, "threads": threads, **_torch_numerics(device)},
         "subjects": subjects,
@@ -67,6 +69,12 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(status) if status is not None else None}
 
 
+@cache
+def _source(folder: Path) -> dict[str, Any] | None:
+    """What `git_state` says, asked once per process: a worker computes many shards, with the code that it began with."""
+    return git_state(folder)
+
+
 def hardware() -> dict[str, Any]:
     """Machine, processor, cores that may be used, memory in bytes."""
     memory = None
@@ -81,6 +89,7 @@ def hardware() -> dict[str, Any]:
     }
 
 
+@cache
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -99,16 +108,27 @@ def _torch_numerics(device: str) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "matmul": torch.get_float32_matmul_precision(),
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "blas": _blas(torch.__config__.show()),
     }
     if device.startswith("cuda"):
         found |= {
             "gpu": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
+            "tf32": [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32],
+            "benchmark": torch.backends.cudnn.benchmark,
         }
     return found
 
 
+def _blas(built: str) -> str | None:
+    """The library that multiplies matrices, as torch's build says; others add in another order."""
+    match = re.search(r"BLAS_INFO=(\w+)", built)
+    return match[1] if match else None
+
+
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
@@ -118,9 +138,7 @@ def _version(name: str) -> str | None:
 
 def _git(folder: Path, *args: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", *args], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
