@@ -6,7 +6,9 @@ from bench import provenance
 
 def git(folder, *words):
     """Run git in a folder, as somebody."""
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True, capture_output=True
+    )
 
 
 def test_commit_and_dirty_flag_of_a_repository(tmp_path):
@@ -31,3 +33,18 @@ def test_equal_surroundings_share_one_record():
     assert json.loads(json.dumps(record)) == record
     assert record["packages"]["pandas"] and record["hardware"]["cores"] >= 1
     assert provenance.collect(**{**options, "precision": "float64"})[0] != first
+
+
+def test_the_library_that_multiplies_matrices():
+    assert provenance._blas("Build settings: AVX2, BLAS_INFO=mkl, CUDA_VERSION=0") == "mkl"
+    assert provenance._blas("nothing of the kind") is None
+
+
+def test_a_worker_asks_for_the_commit_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(provenance, "git_state", lambda folder: asked.append(folder))
+    provenance._source.cache_clear()
+    for _ in range(3):
+        provenance.collect(device="cpu", precision="float32", subjects={}, plugins=[])
+    provenance._source.cache_clear()
+    assert len(asked) == 1
