@@ -74,9 +74,13 @@ def network(subject: Subject, dtype: torch.dtype | None = None) -> nn.Module:
         dtype: floating type; None takes the subject's own.
     """
     kind = dtype or subject.dtype
-    return remembered(
-        ("network", id(subject), kind), (subject,), lambda: folded_network(subject, kind, common(subject))
-    )
+
+    def fold() -> nn.Module:
+        origin = common(subject)
+        trained = None if origin is None else network(origin.trained, kind)
+        return folded_network(subject, kind, origin, trained)
+
+    return remembered(("network", id(subject), kind), (subject,), fold)
 
 
 def common(subject: Subject) -> Origin | None:

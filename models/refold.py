@@ -8,8 +8,7 @@ two of them have in common.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,10 @@ from .fold import Plan, fold_one, fold_plan, folded, fused, vanishes
 
 _PLAIN = ("torch.nn.modules.", "models.networks.", "torchvision.models.")
 """Containers whose parts are found through their names alone, so that a part can be exchanged under its name."""
+
+
+_Draws = dict[str, tuple[Hashable, nn.Module]]
+"""For a layer the draw that was folded last, and the folded layer."""
 
 
 def folded_network(
@@ -58,7 +61,9 @@ def _built(subject: Subject, dtype: torch.dtype) -> Pipeline:
     return copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _exchanged(trained: nn.Module, subject: Subject, origin: Origin, plan: Plan, dtype: torch.dtype) -> nn.Module | None:
+def _exchanged(
+    trained: nn.Module, subject: Subject, origin: Origin, plan: Plan, dtype: torch.dtype
+) -> nn.Module | None:
     """The trained network with the changed layers exchanged; None where that cannot be done by name."""
     norms = {stage.norm for stage in subject.stages if stage.name in origin.changed and stage.norm}
     pairs = [(layer, norm, remove) for layer, norm, remove in plan if layer in origin.changed or norm in norms]
@@ -72,11 +77,22 @@ def _exchanged(trained: nn.Module, subject: Subject, origin: Origin, plan: Plan,
         for layer, norm, remove in pairs
         if remove and vanishes(layers[norm]) and layers[layer]._parameters.keys() == {"weight", "bias"}
     }
+    kept: _Draws = origin.trained.kept(f"folded draws, {dtype}", dict) if origin.draws else {}
+
+    def folds(layer: str, norm: str) -> nn.Module:
+        draw = origin.draws.get(layer)
+        known, made = kept.get(layer, (None, None))
+        if draw is None or made is None or known != draw:
+            made = _joined(layers[layer], layers[norm], dtype)
+            if draw is not None:
+                kept[layer] = (draw, made)
+        return made
+
     with torch.no_grad():
         for path in paths - gone.keys() - set(gone.values()):
             _place(model, path, _read_only(layers[path], dtype))
         for layer, norm in gone.items():
-            _place(model, layer, _drawn_before(origin, layer, dtype, partial(_joined, layers[layer], layers[norm], dtype)))
+            _place(model, layer, folds(layer, norm))
             _place(model, norm, nn.Identity())
         for layer, norm, remove in pairs:
             if layer not in gone:
@@ -91,17 +107,6 @@ def _exchanged(trained: nn.Module, subject: Subject, origin: Origin, plan: Plan,
 def _place(model: nn.Module, path: str, part: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     model.get_submodule(parent)._modules[name] = part
-
-
-def _drawn_before(origin: Origin, layer: str, dtype: torch.dtype, compute: Callable[[], nn.Module]) -> nn.Module:
-    """A folded layer, taken over from the last copy with the same draw of it."""
-    if layer not in origin.draws:
-        return compute()
-    draw = origin.draws[layer]
-    known: dict[str, tuple[Hashable, nn.Module]] = origin.trained.kept(f"folded draws, {dtype}", dict)
-    if known.get(layer, (None,))[0] != draw:
-        known[layer] = (draw, compute())
-    return known[layer][1]
 
 
 def _joined(layer: nn.Module, norm: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -1,5 +1,7 @@
 """Passes that take over what they have in common give the same bits as passes made on their own."""
 
+from itertools import islice
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -235,3 +237,32 @@ def test_layers_that_share_a_weight_are_not_exchanged_one_by_one():
     images, _ = subject.sample(2, seed=0)
     for _, model in independent(subject, base=0, seed=0):
         assert torch.allclose(folded_network(model, torch.float32)(images), model.logits(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("batchnorm", "shared"), [("reset", True), ("keep", True), ("recalibrate", False)])
+def test_a_draw_is_folded_once_where_it_determines_the_layer(batchnorm, shared):
+    subject = models.load("fmnist-vgg")
+    walk = [model for _, model in islice(cascade(subject, base=0, seed=5, batchnorm=batchnorm), 6)]
+    images, _ = subject.sample(2, seed=0)
+    nets = [folded_network(model, torch.float32) for model in walk]
+    with torch.no_grad():
+        for model, net in zip(walk, nets, strict=True):
+            assert torch.allclose(net(images), model.logits(images), atol=1e-4)
+    drawn_first_with_norm = next(stage.name for stage in subject.stages if stage.norm)
+    layers = [net.model.get_submodule(drawn_first_with_norm) for net in nets[4:]]
+    assert (layers[0] is layers[1]) is shared
+    other = next(m for _, m in cascade(subject, base=0, seed=6, batchnorm=batchnorm))
+    name = subject.stages[0].name
+    assert not torch.equal(
+        folded_network(other, torch.float32).model.get_submodule(name).weight, nets[0].model.get_submodule(name).weight
+    )
+
+
+def test_a_draw_that_was_changed_afterwards_is_folded_as_it_is_now():
+    subject = models.load("fmnist-vgg")
+    first, second = (next(m for _, m in cascade(subject, base=0, seed=7, batchnorm="reset")) for _ in range(2))
+    images, _ = subject.sample(2, seed=0)
+    folded_network(first, torch.float32)
+    with torch.no_grad():
+        second.model.get_submodule(subject.stages[0].name).weight.mul_(2)
+    assert torch.allclose(folded_network(second, torch.float32)(images), second.logits(images), atol=1e-4)
