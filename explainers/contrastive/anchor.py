@@ -11,7 +11,7 @@ from torch import Tensor
 from models.base import Subject
 
 from ..base import Explainer, Explanation, Partial, _function
-from .baselines import length_of, random_directions
+from .baselines import decoded, length_of, random_directions
 from .morph import clamped
 from .start import Anchor, generator_for
 
@@ -66,8 +66,7 @@ class Anchored(Explainer):
 
         def moved(length: Tensor) -> Tensor:
             points = z0 + length.view(-1, *[1] * (z0.dim() - 1)) * direction
-            with torch.no_grad():
-                return clamped(made.decode(points) + left)
+            return clamped(decoded(made, points, images) + left)
 
         wanted = found.attribution.nan_to_num(0.0).flatten(1).norm(dim=1)
         length = length_of(lambda tried: (moved(tried) - first).flatten(1).norm(dim=1), wanted)

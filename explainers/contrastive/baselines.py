@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.base import Subject
+from models.generators import Generator
 from models.naming import UsageError
 from models.seeds import generator as draw
 
@@ -143,8 +144,7 @@ def random_latent(
 
     def moved(length: Tensor) -> Tensor:
         points = z0 + length.view(-1, *[1] * (z0.dim() - 1)) * direction
-        with torch.no_grad():
-            return clamped(made.decode(points) + images - drawn)
+        return clamped(decoded(made, points, images) + images - drawn)
 
     length = (z - z0).flatten(1).norm(dim=1)
     if norm == "image":
@@ -158,6 +158,12 @@ def random_directions(z0: Tensor, images: Tensor, seed: int, purpose: str) -> Te
     noise = [torch.randn(z0.shape[1:], generator=draw(seed, purpose, image_key(image))) for image in images]
     direction = torch.stack(noise).to(z0)
     return direction / direction.flatten(1).norm(dim=1).view(-1, *[1] * (z0.dim() - 1))
+
+
+def decoded(made: Generator, points: Tensor, images: Tensor) -> Tensor:
+    """What a generator makes of latent points, without a graph, as many at once as images go through a network."""
+    with torch.no_grad():
+        return torch.cat([made.decode(part) for part in points.split(rows_for(images))])
 
 
 def length_of(change: Callable[[Tensor], Tensor], wanted: Tensor) -> Tensor:

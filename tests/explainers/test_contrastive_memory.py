@@ -31,7 +31,6 @@ class Counting(nn.Module):
     "name",
     [
         f"cdeepex[generator={PLACE}:pixels]", f"xgem[generator={PLACE}:pixels]", f"cdeepex[generator={PLACE}:blind]",
-        f"counterfactual-random-latent[generator={PLACE}:pixels]",
     ],
 )  # fmt: skip
 def test_no_pass_is_larger_than_what_fits(name):
