@@ -12,7 +12,7 @@ from typing import Any
 
 from models.naming import UsageError, near
 
-from . import memory, protocols, suites
+from . import features, memory, protocols, suites
 from .backends import BACKENDS, CLUSTERS
 from .cell import digest
 from .devices import check_device
@@ -63,6 +63,7 @@ class Config:
         part: `I/N`, run only this part of the shards (1-based).
         out: run folder; None = named after the configuration, below `runs/`.
         plugin: files or modules with explainers, models or checks.
+        features: where the features of Frechet and kernel distances come from: `oracle`, `inception` or `FILE:function`.
         seed: base seed of every random draw, >= 0.
         fail_fast: stop at the first failed cell.
         quiet: print the verdict table only.
@@ -90,6 +91,7 @@ class Config:
     part: str | None = None
     out: str | None = None
     plugin: tuple[str, ...] = ()
+    features: str = features.ORACLE
     seed: int = 0
     fail_fast: bool = False
     quiet: bool = False
@@ -122,7 +124,7 @@ class Config:
         choices = [dict(suites.get(name).choices) for name in self.suite]
         if any(other != choices[0] for other in choices):
             raise UsageError(f"the suites {', '.join(self.suite)} need protocols of their own; run them one at a time")
-        return protocols.get(self.protocol).with_(**choices[0])
+        return protocols.get(self.protocol).with_(**choices[0], features=features.reachable(self.features))
 
     def folder(self) -> Path:
         """The run folder; the default names the configuration, so that the same command finds it again.
@@ -134,6 +136,8 @@ class Config:
         if self.out is not None:
             return Path(self.out)
         shaping = {name: getattr(self, name) for name in SHAPING} | {"model": self.models}
+        if self.features != features.ORACLE:
+            shaping["features"] = features.identity(self.features)
         models = "+".join(re.sub(r"[^A-Za-z0-9.=]+", "-", Path(name).name).strip("-") for name in self.models)
         return Path("runs") / f"{'+'.join(self.suite)}-{models[:60]}-{digest(shaping)[:8]}"
 
@@ -247,6 +251,7 @@ def _check_names(config: Config) -> None:
                 f"--{given[0]} {getattr(config, given[0])!r}: the suite {name!r} repeats the experiments of a paper, whose "
                 "models, images and explainers are fixed; leave it out, or run another suite on them"
             )
+    features.check(config.features)
     config.declared()
     _one_of("--profile", config.profile, suites.PROFILES)
     _one_of("--precision", config.precision, PRECISIONS)

@@ -14,6 +14,8 @@ from typing import Any
 
 from models.naming import UsageError, near
 
+from .features import ORACLE, identity
+
 _PROSE = ("source", "unstated", "departures")
 
 
@@ -41,6 +43,8 @@ class Protocol:
         threshold: on the calibrated sensitivity D of the verdict, in (0, 1).
         statistic: what the verdict is made of: `sensitivity` (calibrated D with a crossed bootstrap interval),
             `mean-over-seeds` (shaded by the standard deviation), `mean-over-images` or `median-over-images`.
+        features: where the features of Frechet and kernel distances come from, see `bench.features`; part of the hash only
+            where they are others than the usual ones.
         source: where the choices come from.
         unstated: names of the choices that the source does not make, taken from `recommended`.
         departures: where this package cannot follow the source exactly.
@@ -66,6 +70,7 @@ class Protocol:
     ceiling_repeats: int = 2
     threshold: float = 0.2
     statistic: str = "sensitivity"
+    features: str = ORACLE
     source: str = ""
     unstated: tuple[str, ...] = ()
     departures: tuple[str, ...] = ()
@@ -87,7 +92,8 @@ class Protocol:
             >>> get("sixt2020").parameters()["ssim_size"]
             5
         """
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _PROSE}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*_PROSE, "features")}
+        return found if self.features == ORACLE else found | {"features": identity(self.features)}
 
     @property
     def hash(self) -> str:

@@ -17,7 +17,7 @@ from reports.schema import empty
 from reports.store import Store
 
 from . import facts as gathering
-from . import memory, parcels, provenance, subjects, suites, worker
+from . import features, memory, parcels, provenance, subjects, suites, worker
 from . import pool as pools
 from .cell import digest
 from .claims import Claims
@@ -240,7 +240,7 @@ def _keep_planned(store: Store, prepared: Prepared) -> None:
 def context(prepared: Prepared, pool: pools.Pool, store: Store, token: str = "") -> worker.Context:
     """What all shards of the run have in common; `token` tells the run from others of the same folder."""
     config, facts = prepared.config, prepared.facts
-    choices = dict(suites.get(config.suite[0]).choices)
+    choices = {**suites.get(config.suite[0]).choices, "features": features.reachable(config.features)}
     slots = -(-prepared.jobs // len(facts.devices))
     # Once for the whole run, so that all its shards are computed alike; of a GPU only a worker can ask.
     here = facts.devices == ("cpu",) or config.memory is not None

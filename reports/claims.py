@@ -149,13 +149,15 @@ class _Values:
             return f"no {about}"
         there = rows[rows["value"].notna().to_numpy()]
         if not len(there):
-            words = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
+            words = ", ".join(
+                f"{count} {status}" for status, count in rows["status"].astype(str).value_counts().items()
+            )
             return f"no value of {about}: {words}"
         if there["image"].isna().all():
             value = float(there["value"].mean())
             ends = [self._one(term, name) for name in (term.low, term.high)]
             return _Found(np.asarray([[value]]), own=Interval(value, *ends))
-        table = there.pivot_table(index="image", columns="seed", values="value", aggfunc="mean")
+        table = there.pivot_table(index="image", columns="seed", values="value", aggfunc="mean", observed=True)
         return _Found(table.to_numpy(dtype=np.float64), tuple(str(name) for name in table.index))
 
     def _rows(self, term: Term, measure: str) -> pd.DataFrame:

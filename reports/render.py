@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports import claims as claiming
 from reports import (
+    bias_tables,
     class_tables,
+    distance_tables,
     files,
     flip_tables,
     html,
     matrix,
     page,
+    page_tables,
     perturbation_tables,
     plots_ranks,
     sections,
     set_tables,
     tables,
 )
+from reports import claims as claiming
 from reports.answers import answers
 from reports.frame import load
 from reports.gallery import Gallery
@@ -96,6 +99,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
         "cost": _cost(frame, found["verdicts"], gallery),
         "universes": _plain(universes.summary),
         "papers": claiming.by_paper(claims, store.papers()),
+        "tables": page_tables.page_tables(frame, store, gallery),
     }
     files.write(target / "index.html", _page(store, frame, found["verdicts"], parts).encode())
     return [target / "index.html", text, *(target / f"{name}.md" for name in beside), *written, *gallery.written]
@@ -110,7 +114,8 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns:
         Name of the file -> table: `perturbation` and `perturbation-curves` (see `reports.perturbation_tables`),
         `class-discrimination` and `certificates` (see `reports.class_tables`), `planted-attributes` and `asked-sets` (see
-        `reports.flip_tables` and `reports.set_tables`).
+        `reports.flip_tables` and `reports.set_tables`), `distances` and `planted-square` (see `reports.distance_tables` and
+        `reports.bias_tables`).
 
     Example:
         >>> from reports.schema import empty
@@ -124,6 +129,8 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "perturbation-curves": perturbation_tables.curves(frame),
         "planted-attributes": flip_tables.changes(frame),
         "asked-sets": set_tables.asked_sets(frame),
+        "distances": distance_tables.distances(frame),
+        "planted-square": bias_tables.bias(frame),
     }
     return {name: table for name, table in found.items() if len(table)}
 

@@ -36,7 +36,7 @@ class Option:
 
 OPTIONS = (
     Option("suite", list[str], "Suite to run; repeatable: randomization, class-discrimination, pixel-perturbation, "
-           "patch-perturbation, generative, smoke, or all.", "NAME"),
+           "patch-perturbation, generative, smoke, paper-... (see bench list suites), or all.", "NAME"),
     Option("model", list[str], "Model to test; repeatable: a zoo name, torchvision:NAME, file.py:function or "
            "package.module:function. Default: those of the suite.", "MODEL"),
     Option("data", str, "Images to explain: a data set name, a folder of class sub-folders, or an .npz. Default: the "
@@ -65,6 +65,8 @@ OPTIONS = (
     Option("out", str, "Run folder. Default: a folder below runs/ named after the configuration, so that the same "
            "command goes on where it stopped.", "RUN"),
     Option("plugin", list[str], "File or module with explainers of your own; repeatable.", "FILE|MODULE"),
+    Option("features", str, "Where the features of Frechet and kernel distances come from: oracle (default), inception "
+           "(torch-fidelity's, where you have its weights) or FILE.py:function.", "NAME"),
     Option("seed", int, "Base seed of every random draw. Default: 0.", "BASE"),
     Option("fail_fast", bool, "Stop at the first failed cell."),
     Option("quiet", bool, "No progress, no notes."),

@@ -15,7 +15,8 @@ from torch import Tensor
 from models.base import Subject
 
 from . import distances, identity, parts
-from .judge import Embedding, Judge
+from .extractors import Featured
+from .judge import Embedding
 from .scores import CLOSE, probabilities_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def shown(check: str, found: Explanation, images: Tensor) -> tuple[Tensor, Tenso
 
 def values(
     made: Tensor, asked: Tensor, target: Tensor, images: Tensor, real: Tensor, *,
-    subject: Subject, reconstruction: Tensor | None, judge: Judge | None, embedding: Embedding | None,
+    subject: Subject, reconstruction: Tensor | None, extractor: Featured | None, embedding: Embedding | None,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:  # fmt: skip
     """What is measured on one set: values per image, (n,) each, and of the whole set.
 
@@ -59,18 +60,18 @@ def values(
         target: (n,) target classes.
         real: (2n, C, H, W) real images that are none of these; the second half gives the floor.
         reconstruction: what the generator makes of the unchanged images, None where there is none.
-        judge, embedding: None where there is none; their measures are then left out.
+        extractor, embedding: None where there is none; their measures are then left out.
     """
     made = _quantised(made)
     got = probabilities_of(subject)(made).gather(1, target.clamp_min(0)[:, None])[:, 0]
     each: dict[str, Tensor] = {"request-error": (got - asked.to(got)).abs().double()}
     whole: dict[str, float] = {"set-size": float(len(made))}
-    if judge is not None:
+    if extractor is not None:
         n = len(made)
-        features, one, other = (judge.features(x) for x in (made, real[:n], real[n:]))
+        features, one, other = (extractor.features(x) for x in (made, real[:n], real[n:]))
         sets = {"": features, "-floor": other}
         if reconstruction is not None:
-            sets["-reconstruction"] = judge.features(_quantised(reconstruction))
+            sets["-reconstruction"] = extractor.features(_quantised(reconstruction))
         enough = n >= distances.smallest_group(features.shape[1])
         for suffix, those in sets.items():
             if enough:

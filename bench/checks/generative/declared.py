@@ -63,6 +63,16 @@ _DISTRIBUTION = (
     _whole("fid-floor", "squared feature units", "none", 0.0, None, "The same between two disjoint sets of real images."),
     _whole("kid", "kernel units", "lower", None, None, "Kernel distance (unbiased) to as many real images."),
     _whole("kid-floor", "kernel units", "none", None, None, "The same between two disjoint sets of real images."),
+    _whole("feature-size", "features", "none", 1.0, None, "Features of an image; a Frechet distance needs ten images for each."),
+    *(
+        _whole(f"{name}-{group}", unit, direction, low, None, f"{words} in which the model finds the second class {how}.")
+        for group, how in (("present", "of two with 0.9 or more"), ("absent", "of two with 0.1 or less"))
+        for name, unit, direction, low, words in (
+            ("size", "images", "none", 0.0, "Number of images on each side of the distances of those"),
+            ("fid", "squared feature units", "lower", 0.0, "Frechet distance of counterfactuals and real images"),
+            ("kid", "kernel units", "lower", None, "Kernel distance of counterfactuals and real images"),
+        )
+    ),
     _whole("closeness", "share", "higher", 0.0, 1.0,
            "Share of images to which, of 200 counterfactuals, their own is the nearest in a common embedding."),
     _whole("closeness-equation", "share", "higher", 0.0, 1.0,
@@ -113,7 +123,7 @@ CHECKS: tuple[CheckInfo, ...] = (
     CheckInfo("requests", 1, SUITE, _REQUESTS,
               "does a series of counterfactuals reach the probabilities that were requested?",
               family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
-    CheckInfo("distribution", 1, SUITE, _DISTRIBUTION,
+    CheckInfo("distribution", 2, SUITE, _DISTRIBUTION,
               "as a set, are the counterfactuals like real images, and each still the same object?",
               family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
     CheckInfo("spread", 1, SUITE, _ASKED,

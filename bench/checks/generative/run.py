@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.checks.base import FAILED, NOT_APPLICABLE, OK, CellResult
 from bench.checks.passes import Guard, Request, described
+from bench.features import ORACLE
 from bench.protocols import Protocol
 from models.base import Subject
 from models.naming import UsageError
@@ -21,6 +22,7 @@ from models.transfer import moved
 
 from . import asked_sets, planted, scores
 from .declared import CHECKS, SUITE
+from .extractors import Featured, extractor
 from .judge import Embedding, Judge, NoJudge, embedding_for, judge_for
 
 if TYPE_CHECKING:
@@ -153,7 +155,14 @@ class _Block:
         made = found.explanation.counterfactual
         if made is None or bool(found.failed.any()) or len(made) < 2:
             return {}
-        return scores.distribution(made, self.images, self._real(), self.judge, self.embedding)[0]
+        return scores.distribution(
+            made, self.images, self._real(), self._features(), self.embedding, scores.probabilities_of(self.subject)
+        )[0]
+
+    def _features(self) -> Featured | None:
+        """Where the features of this run come from, None where the oracle is not made for these images."""
+        chosen = self.request.protocol.features
+        return self.judge if chosen == ORACLE else extractor(chosen, str(self.subject.device))
 
     def _asked(self, check: str, found: _Found) -> tuple[scores.Values, dict[str, float]]:
         explanation = found.explanation
@@ -162,7 +171,7 @@ class _Block:
             return {}, {}
         return asked_sets.values(
             *set_of, explanation.target, self.images, self._real(), subject=self.subject,
-            reconstruction=explanation.reconstruction, judge=self.judge, embedding=self.embedding,
+            reconstruction=explanation.reconstruction, extractor=self._features(), embedding=self.embedding,
         )  # fmt: skip
 
     def _real(self) -> Tensor:

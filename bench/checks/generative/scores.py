@@ -10,7 +10,8 @@ from torch import Tensor
 
 from models.base import Subject
 
-from . import change, distances, identity, outcomes, series
+from . import change, distances, groups, identity, outcomes, series
+from .extractors import Featured
 from .judge import Embedding, Judge
 
 if TYPE_CHECKING:
@@ -96,22 +97,26 @@ def requests(found: Explanation, subject: Subject, images: Tensor, judge: Judge 
 
 
 def distribution(
-    made: Tensor, images: Tensor, real: Tensor, judge: Judge | None, embedding: Embedding | None
-) -> tuple[dict[str, float], dict[str, str]]:
+    made: Tensor, images: Tensor, real: Tensor, extractor: Featured | None, embedding: Embedding | None,
+    probabilities: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[dict[str, float], dict[str, str]]:  # fmt: skip
     """Numbers about a whole set of counterfactuals, and why others are not there.
 
     Args:
         made, images: (n, C, H, W) counterfactuals and the images they were made from.
         real: (2n, C, H, W) real images that are none of these; the second half gives the floor.
-        judge, embedding: None where there is none.
+        extractor, embedding: None where there is none.
+        probabilities: of the model under test, images (m, C, H, W) -> (m, K), for the groups of `groups.grouped`.
     """
     values: dict[str, float] = {"set-size": float(len(made))}
     reasons: dict[str, str] = {}
     made = (made * 255).round() / 255
-    if judge is None:
+    if extractor is None:
         reasons |= dict.fromkeys(("fid", "fid-floor", "kid", "kid-floor"), "no independent network")
     else:
-        features, one, other = (judge.features(x) for x in (made, real[: len(made)], real[len(made) :]))
+        features, reals = extractor.features(made), extractor.features(real)
+        one, other = reals[: len(made)], reals[len(made) :]
+        values["feature-size"] = float(features.shape[1])
         need = distances.smallest_group(features.shape[1])
         if len(made) < need:
             reasons |= dict.fromkeys(("fid", "fid-floor"), f"{len(made)} images of at least {need}")
@@ -120,6 +125,9 @@ def distribution(
             values["fid-floor"] = distances.frechet(one, other)
         values["kid"] = distances.kernel_distance(one, features)
         values["kid-floor"] = distances.kernel_distance(one, other)
+        if probabilities is not None:
+            found, refused = groups.grouped(probabilities(made), probabilities(real), features, reals)
+            values, reasons = values | found, reasons | refused
     if embedding is None:
         reasons |= dict.fromkeys(("closeness", "closeness-equation", "verification"), "no common embedding")
         return values, reasons

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from bench.checks.base import NOT_APPLICABLE, OK, CellResult, CheckInfo
+from bench.checks.base import FAILED, NOT_APPLICABLE, OK, CellResult, CheckInfo
 from bench.checks.passes import Guard, Request, described
 from bench.protocols import Protocol
 from models.base import Subject
@@ -65,28 +63,41 @@ class Asked:
 
         return self.guard.call(explainer.name, ask)
 
-    def rows(self, info: CheckInfo, explainer: str, values: Values, seconds: float) -> list[dict[str, Any]]:
-        """One row per measure and image; what has no value is not applicable."""
+    def rows(self, info: CheckInfo, explainer: str, found: Measured, seconds: float) -> list[dict[str, Any]]:
+        """One row per measure and image; what has no value is not applicable, unless the explainer gave the image up."""
         return [
-            self._row(info, explainer, measure.name, place, values.get(measure.name), seconds)
+            self._row(info, explainer, measure.name, place, found, seconds)
             for measure in info.measures for place in range(len(self.ids))
         ]  # fmt: skip
 
     def _row(
-        self, info: CheckInfo, explainer: str, measure: str, place: int, given: Tensor | None, seconds: float
+        self, info: CheckInfo, explainer: str, measure: str, place: int, found: Measured, seconds: float
     ) -> dict[str, Any]:
+        given = found.values.get(measure)
+        lost = FAILED if found.failed is not None and found.failed[place] == FAILED else NOT_APPLICABLE
         value = None if given is None else float(given[place])
         there = value is not None and value == value  # NaN stands for "has none"
         return {
             "suite": info.suite, "check": info.name, "subject": self.subject.name, "explainer": explainer,
             "seed": self.seed, "stage": None, "layer": None, "image": self.ids[place],
             "target": int(self.request.targets[place]), "measure": measure, "value": value if there else None,
-            "status": OK if there else NOT_APPLICABLE, "seconds": seconds / len(self.ids),
+            "status": OK if there else lost, "seconds": seconds / len(self.ids),
         }  # fmt: skip
 
 
-Measured = tuple[Values, dict[str, Any] | None]
-"""Values by measure, and the pictures that a cell brings along or None."""
+@dataclass(frozen=True)
+class Measured:
+    """What one check found about one explainer.
+
+    Attributes:
+        values: by measure, (n,) each; NaN where an image has none.
+        pictures: what the cell brings along for the page, or None.
+        failed: per image the explainer's own word, `failed` for one that it gave up; None where it said nothing.
+    """
+
+    values: Values
+    pictures: dict[str, Any] | None = None
+    failed: Sequence[str] | None = None
 
 
 def results(
@@ -107,21 +118,15 @@ def results(
             info, measure = measures[check]
             start = time.perf_counter()
             result = CellResult(explainer.name, check, seed=asked.seed)
-            values: Values = {}
+            found = Measured({})
             try:
-                with torch.no_grad():
-                    values, result.pictures = _values(partial(measure, explainer))
+                found = measure(explainer)
+                result.pictures = found.pictures
+            except UsageError:
+                pass  # it does not take such a model: there is nothing to measure, and nothing failed
             except Exception as raised:
                 result.error = described(raised)
             result.seconds = time.perf_counter() - start
             if result.error is None:
-                result.rows = asked.rows(info, explainer.name, values, result.seconds)
+                result.rows = asked.rows(info, explainer.name, found, result.seconds)
             yield result
-
-
-def _values(measure: Callable[[], Measured]) -> Measured:
-    try:
-        with torch.enable_grad():
-            return measure()
-    except UsageError:
-        return {}, None

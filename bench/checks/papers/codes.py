@@ -62,11 +62,11 @@ def _codes(block: Asked, explainer: Explainer) -> Measured:
         own, again = pair.decode(codes), pair.decode(pair.centres(embed(images)))
     maps = block.explain(explainer).map()
     other = block.explain(explainer, seed=block.request.seed + 1).map()
-    return {
+    return Measured({
         "code-error": _error(own, images), "redrawn-error": _error(again, images),
         "code-agreement": pearson(codes[:, None], wanted[:, None]), "again": pearson(maps, other),
         "across": pearson(maps, maps.roll(1, 0)), "edges": pearson(maps, edges(images)),
-    }, None  # fmt: skip
+    })  # fmt: skip
 
 
 def edges(images: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ class _Square:
         values["square-energy"] = square.energy(maps)
         nothing = torch.full((len(images),), float("nan"), dtype=torch.float64)
         kept = {name: torch.where(toward.cpu(), each.double().cpu(), nothing) for name, each in values.items()}
-        return kept, self._picture(explainer, maps, made) if self.pictures else None
+        pictures = self._picture(explainer, maps, made) if self.pictures else None
+        return Measured(kept, pictures, found.status)
 
     def _picture(self, explainer: Explainer, maps: torch.Tensor, made: torch.Tensor | None) -> dict[str, Any]:
         count, block = self.pictures, self.block
