@@ -70,7 +70,10 @@ def write_study(design: Design, folder: Path) -> tuple[Path, Path]:
     shared = {"study": digest, "schema": SCHEMA, "version": VERSION, "ratings": RATINGS}
     page, declaration = folder / "index.html", folder / "study.json"
     files.write(
-        page, html.fill("study.html", data={**content, **shared}, names=design.names, count=len(trials)).encode()
+        page,
+        html.fill(
+            "study.html", data={**content, **shared}, names=design.names, count=len(trials), tasks=False
+        ).encode(),
     )
     files.write_json(
         declaration,

@@ -6,10 +6,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import explainers
+import models
 from bench.cli import app
 from bench.study import design
+from bench.study_tasks import design_tasks
+from explainers.base import Partial
+from explainers.trajectory import Trajectory
 from models.naming import UsageError
 from reports.files import RunFolderError
 from reports.store import Store
@@ -39,8 +45,6 @@ def test_what_a_run_has_kept_is_taken_and_too_little_is_said(run):
 
 
 def test_explained_anew_with_the_truth_of_the_network(run):
-    import models
-
     made = design(run, ["control", "gradcam", "counterfactual-nearest"], trials=6, explain=True, seed=3)
     subject = models.load(SUBJECT)
     where = [list(subject.data.ids).index(each.image) for each in made.trials]
@@ -83,15 +87,34 @@ def test_the_command(run, tmp_path):
 
 
 def test_tasks_of_a_model_are_asked_and_what_will_not_do_is_said(tmp_path):
-    """Series of the contrastive baseline, which is fast; amounts are the probabilities that the network gives the frames."""
-    words = ["study", "build", "--tasks", "order,bias", "--explainers", "counterfactual-nearest", "--trials", "3"]
+    """Series of pictures that get darker; amounts are what the toy says that it asked for."""
+
+    @explainers.register("toy-series", signed=True)
+    def darker(subject, images, targets, *, seed):
+        shares = torch.linspace(0.1, 0.9, 4)
+        frames = images[:, None] * (1 - shares)[None, :, None, None, None]
+        trajectory = Trajectory(frames, torch.full((len(images), 4, 2), 0.5), shares.expand(len(images), -1))
+        ends = {"source": targets, "target": 1 - targets, "outcome": ("converged",) * len(images)}
+        return Partial(images, counterfactual=frames[:, -1], trajectory=trajectory, **ends)
+
+    made = design_tasks(["order"], [f"shirt={SUBJECT}"], explainer="toy-series", images=6)
+    subject = models.load(SUBJECT)
+    said = dict(
+        zip(subject.data.ids, subject.predict(subject.data.load(range(len(subject.data)))).tolist(), strict=True)
+    )
+    for each in made.questions:
+        # Darker is further on the way to the other class; the question is always about the second class.
+        left, right = (frame.mean() for frame in each.frames)
+        darker_is_more = said[each.image.split()[1]] == 0
+        assert each.truth == ("left" if (left < right) == darker_is_more else "right")
+    words = ["study", "build", "--tasks", "order,bias", "--explainers", "toy-series", "--trials", "3"]
     series = ["--series", f"shirt={SUBJECT}", "--series", f"shirt+dark={SUBJECT}", "--out", str(tmp_path)]
     done = CliRunner().invoke(app, [*words, *series])
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "study.json").read_text())
     found = {(each["task"], each["category"], each["truth"]) for each in told["trials"] if each["task"] == "bias"}
     assert found == {("bias", "biased", "shirt and dark"), ("bias", "unbiased", "shirt")}
-    assert 6 <= sum(each["task"] == "order" for each in told["trials"]) <= 12
+    assert sum(each["task"] == "order" for each in told["trials"]) == 12
     assert told["chance"] == len(told["trials"]) / 2
     for more, said in (
         (words, "NAME=MODEL"), ([*words, "--series", "fmnist-vgg"], "give NAME=MODEL"),

@@ -12,6 +12,7 @@ from models.text.shipped import load_coder
 from models.text.words import NOTHING
 
 from ...base import ExplainerError, Partial
+from ...passes import fingerprint, remembered
 from ..cdeepex import PROFILES
 from ..start import Anchor
 from .search import UNDECIDED, Contrast, Sentences, contrast
@@ -101,7 +102,12 @@ def word_contrast(
     maker = load_coder(f"{subject.spec['name']}-coder" if coder == "own" else coder)
     scale = 1.0 if anchor is None else anchor.scale(subject)
     asked = Sentences(numbers_of(images), targets, 1 - targets, scale)
-    made = contrast(model, maker, asked, PROFILES[profile])
+
+    def compute() -> Contrast:
+        return contrast(model, maker, asked, PROFILES[profile])
+
+    key = ("sentences", id(subject), fingerprint(images), fingerprint(targets), coder, profile, id(anchor))
+    made = remembered(key, (subject, images, targets, anchor), compute)
     values = made.given if map == "given" else made.edits.to(images.dtype)
     broken = ~made.found.finite | ~torch.isfinite(made.h)
     return Partial(
