@@ -123,6 +123,8 @@ def test_played_through_by_keyboard(tmp_path, group, width):
         browser.press("Tab", "Enter")
         for number in range(4):
             assert browser.value(heading) == f"Picture {number + 1} of 4"
+            # What goes on is not there before there is an answer.
+            assert browser.value("document.getElementById('go').offsetParent") is None
             browser.press("1")
             verdict = browser.value("document.getElementById('verdict').textContent")
             assert re.match(r"(Right|Wrong): it is a (Ternal|Peat <b>)\.", verdict)

@@ -94,6 +94,7 @@ def test_played_through_by_keyboard(tmp_path, width):
             shown = browser.value("[...document.querySelectorAll('figure img')].filter((e) => e.offsetParent).length")
             assert shown == (2 if one.task == "order" else 1)
             assert browser.value("document.documentElement.scrollWidth") <= width
+            assert browser.value("document.getElementById('go').offsetParent") is None
             if number == 3:
                 browser.reload()
                 assert browser.value(heading) == f"Question {number + 1} of {len(truths)}"
