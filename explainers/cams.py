@@ -64,7 +64,8 @@ def features_and_gradients(
         rectified: take the output of the ReLU that directly reads a convolution instead, where there is one.
 
     Raises:
-        UsageError: no such layer. ExplainerError: its output has not two spatial axes, or it is not used.
+        UsageError: no such layer. ExplainerError: its output has not two spatial axes, or it is not used, or used more than
+            once.
     """
     module = network(subject)
     name = last_convolution(subject) if layer == "last" else layer
@@ -86,6 +87,11 @@ def features_and_gradients(
         if tap.output is None or tap.output.dim() != 4:
             shape = None if tap.output is None else tuple(tap.output.shape)
             raise ExplainerError(f"gradcam needs a layer with output (N, K, h, w); {name!r} gives {shape}")
+        if tap.calls > 1:
+            raise ExplainerError(
+                f"gradcam: {name!r} is called {tap.calls} times in a pass and has no one output; a map of one call would leave "
+                "out what the others see. Name a layer that is called once, such as the one behind: layer=..."
+            )
         (grads,) = torch.autograd.grad(logits.gather(1, t[:, None]).sum(), tap.output, retain_graph=True)
         found.append((tap.output.detach(), grads))
     return found
@@ -114,11 +120,12 @@ RELUS = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor
 
 
 class _Tap(TorchFunctionMode):
-    """Keeps the output of one layer of a private network, called as a module or through its weight."""
+    """Keeps the output of one layer of a private network, called as a module or through its weight; counts the calls."""
 
     def __init__(self, layer: nn.Module, rectified: bool = False) -> None:
         super().__init__()
         self.output: Tensor | None = None
+        self.calls = 0
         self._rectified, self._handed_on = rectified, None
         self._weight = layer.weight if _weighs_pixels(layer) else None
         self._handle = None if self._weight is not None else layer.register_forward_hook(lambda m, i, o: self._keep(o))
@@ -127,6 +134,7 @@ class _Tap(TorchFunctionMode):
         if not isinstance(output, Tensor):
             return output
         self.output = output
+        self.calls += 1
         self._handed_on = output.clone()
         return self._handed_on
 

@@ -182,7 +182,7 @@ def degenerate(case: Case) -> str:
 
 def repair(case: Case) -> str:
     """The maps of a network of NaN are recorded as such, unless the explainer does not read the network."""
-    if case.explainer.info.group == "reference":
+    if case.explainer.info.group == "reference" and not case.explainer.info.anchors:
         return "a reference explainer, which is no explanation"
     try:
         names = _status(case.part(subject=_refilled(case, float("nan"))))

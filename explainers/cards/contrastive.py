@@ -38,26 +38,26 @@ CARDS: tuple[Info, ...] = (
     Info(
         "counterfactual-identity", "The image itself: nothing changed, nothing reached. What a measure of picture quality or "
         "distance prefers to everything else.", "reference counterfactual", "x' = x", "", "map is zero, always",
-        "contrastive.baselines:identity", "contrastive", class_sensitive=False, cost=2, anchors=True,
+        "contrastive.baselines:identity", "reference", class_sensitive=False, cost=2, anchors=True,
         params={"probe": "second"},
     ),
     Info(
         "counterfactual-pgd", "An adversarial image: pixels moved along the sign of the gradient, at most by `radius`, until the "
         "network says probe. Reaches what is asked and looks like the image.", "Madry et al. 2018, section 2.1",
-        "x <- clip(x - step sign(grad CE(f(x), probe)))", "", "", "contrastive.baselines:pgd", "contrastive", cost=15,
+        "x <- clip(x - step sign(grad CE(f(x), probe)))", "", "", "contrastive.baselines:pgd", "reference", cost=15,
         anchors=True, stochastic_with=("probe=random",),
         params={"probe": "second", "radius": 0.2, "step": 0.01, "steps": 40},
     ),
     Info(
         "counterfactual-nearest", "The nearest training image of the probe class that the network also takes for it: perfectly "
         "natural, and far away.", "nearest unlike neighbour", "x' = argmin |x - x_i| over images of the probe class", "", "",
-        "contrastive.baselines:nearest", "contrastive", cost=8, anchors=True, stochastic_with=("probe=random",),
+        "contrastive.baselines:nearest", "reference", cost=8, anchors=True, stochastic_with=("probe=random",),
         params={"probe": "second"},
     ),
     Info(
         "counterfactual-random-latent", "A move in a random latent direction that changes the image as much as CDeepEx does: the "
         "generator's own handwriting, without any question asked.", "reference counterfactual", "x' = G(z0 + t u) + residual",
-        "a generator for the data", "", "contrastive.baselines:random_latent", "contrastive", stochastic=True, cost=610,
+        "a generator for the data", "", "contrastive.baselines:random_latent", "reference", stochastic=True, cost=610,
         memory=3.0, anchors=True, params={"generator": "vae", "probe": "second", "norm": "image"},
     ),
 )  # fmt: skip

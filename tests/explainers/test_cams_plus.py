@@ -123,6 +123,30 @@ def test_cam_refuses_other_heads(subject, images):
             explainers.get("cam").explain(model, x)
 
 
+class Twice(nn.Module):
+    """One convolution that sees the image and its mirror image, and one behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared, self.behind = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.linspace(0.1, 1, parameter.numel()).view_as(parameter))
+
+    def forward(self, x):
+        return self.behind(torch.relu(self.shared(x)) + torch.relu(self.shared(x.flip(-1)))).mean((2, 3))
+
+
+@pytest.mark.parametrize("name", ["gradcam", "gradcam++", "guided-gradcam"])
+def test_a_layer_that_is_called_twice_is_refused_and_the_one_behind_is_not(name, images):
+    model = Twice().eval()
+    with pytest.raises(explainers.ExplainerError, match="'shared' is called 2 times .* called once"):
+        explainers.get(f"{name}[layer=shared]").explain(model, images)
+    found = explainers.get(f"{name}[layer=behind]").explain(model, images)
+    assert set(found.status) == {"ok"}
+    explainers.get(name).explain(model, images)
+
+
 def test_a_layer_that_does_not_exist_is_named(subject, images):
     with pytest.raises(models.UsageError, match="conv10"):
         explainers.get("gradcam++[layer=conv01]").explain(subject, images)
