@@ -8,6 +8,8 @@ planted bias for example, rightly fails here: its counterfactuals convince nobod
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -18,6 +20,7 @@ from reports.verdict import COLUMNS
 
 SUITE = "generative"
 ADVERSARIAL = "counterfactual-pgd"
+_PROBE = re.compile(r"[\[,]probe=([^,\]]+)")
 CHECKS = ("counterfactual", "requests", "attributes")
 _NONE = stats.Interval(float("nan"), float("nan"), float("nan"))
 _SHOWN = {
@@ -74,6 +77,16 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
+def adversarial(explainer: str) -> str:
+    """The adversarial images of the same question as an explainer's: toward the same probe class.
+
+    >>> adversarial("cdeepex[generator=ae,probe=random]"), adversarial("xgem")
+    ('counterfactual-pgd[probe=random]', 'counterfactual-pgd')
+    """
+    probe = _PROBE.search(explainer)
+    return f"{ADVERSARIAL}[probe={probe[1]}]" if probe and probe[1] != "second" else ADVERSARIAL
+
+
 def _judged(
     group: Group, measured: dict[str, dict[Group, Block]], failures: dict[Group, tuple[int, str]]
 ) -> tuple[str, str, int, stats.Interval]:
@@ -89,14 +102,14 @@ def _judged(
     if check == "counterfactual":
         one, other = (
             measured["transfer-gain"].get(group),
-            measured["transfer-gain"].get((group[0], ADVERSARIAL, *group[2:])),
+            measured["transfer-gain"].get((group[0], adversarial(group[1]), *group[2:])),
         )
         if one is None or not _has(one):
             return "N/A", f"there is no independent network for these images; {shown}", 0, _NONE
         if other is None or not _has(other):
             return (
                 "UNDEFINED",
-                f"{ADVERSARIAL} was not run beside it, so there is nothing to compare with; {shown}",
+                f"{adversarial(group[1])} was not run beside it, so there is nothing to compare with; {shown}",
                 0,
                 _NONE,
             )

@@ -37,7 +37,7 @@ def show_verdicts(table: pd.DataFrame) -> None:
             _show_checks(f"{suite} of {subject}", rows)
             continue
         view = _table(("explainer", "verdict", "D, head random", "D, cascade", "D, one layer", "n", "why"))
-        view.title, view.title_justify = f"{suite} of {subject}", "left"
+        view.title, view.title_justify = Text(f"{suite} of {subject}"), "left"
         groups: dict[str, list[dict[str, Any]]] = {
             str(name): [{str(key): value for key, value in row.items()} for row in group.to_dict("records")]
             for name, group in rows.groupby("explainer", sort=False)
@@ -66,7 +66,7 @@ def _show_checks(title: str, rows: pd.DataFrame) -> None:
     checks = list(dict.fromkeys(rows["check"]))
     shared = "perturbation-"
     view = _table(("explainer", *(check.removeprefix(shared) for check in checks), "n"))
-    view.title, view.title_justify = title, "left"
+    view.title, view.title_justify = Text(title), "left"
     found = {(str(row["explainer"]), str(row["check"])): row for row in rows.to_dict("records")}
     names = list(dict.fromkeys(str(name) for name in rows["explainer"]))
     for name in sorted(names, key=lambda name: (name in references, names.index(name))):

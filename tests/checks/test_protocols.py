@@ -30,7 +30,9 @@ def test_hashes_are_frozen(name: str) -> None:
 def test_every_choice_that_changes_a_number_is_hashed() -> None:
     base = protocols.get("recommended")
     prose = {"source", "unstated", "departures"}
-    assert set(base.parameters()) == {field.name for field in fields(base)} - prose
+    # Features are in the hash where they are others than the usual ones, by what is in their file.
+    assert set(base.parameters()) == {field.name for field in fields(base)} - prose - {"features"}
+    assert base.with_(features="inception").hash != base.hash
     assert base.with_(source="elsewhere").hash == base.hash
     others = {
         "name": "x", "init": "permute", "batchnorm": "keep", "target": "label", "reduction": "abs-sum",
