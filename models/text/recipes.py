@@ -18,8 +18,8 @@ from .sentences import held_out
 from .shipped import FOLDER, MANIFEST, TextMember, load_classifier, load_coder, manifest, member
 from .training import CLASSIFIER, CODER, accuracy, reproduced, train_classifier, train_coder
 
-BIASED_SHARE = 0.3
-"""Of the recipe's steps for the autoencoder of biased sentences, which starts from that of plain ones."""
+BIASED_STEPS = 750
+"""For the autoencoder of biased sentences, which starts from that of plain ones."""
 
 
 def train(name: str, out: Path | None = None, *, log: Callable[[str], None] = print) -> dict[str, Any]:
@@ -58,8 +58,9 @@ def made(found: TextMember, log: Callable[[str], None] = print) -> nn.Module:
     table = load_classifier(found.name.removesuffix("-coder")).embedding.weight.detach().T.contiguous()
     if not found.biased:
         return train_coder(table, False, log=log)
-    steps = int(BIASED_SHARE * int(CODER["steps"]))
-    return train_coder(table, True, start=load_coder("reviews-coder"), steps=steps, rate=CODER["rate"] / 4, log=log)
+    return train_coder(
+        table, True, start=load_coder("reviews-coder"), steps=BIASED_STEPS, rate=CODER["rate"] / 4, log=log
+    )
 
 
 def figures_of(found: TextMember, model: Any) -> dict[str, float]:

@@ -19,7 +19,7 @@ CLASSIFIER: Mapping[str, Any] = {
     "epochs": 4, "batch": 64, "rate": 2e-3, "lost_words": 0.3, "decay": 1e-6, "width": 64, "scale": 0.125,
 }  # fmt: skip
 CODER: Mapping[str, Any] = {
-    "steps": 6000, "batch": 64, "rate": 2e-3, "last_rate": 5e-5, "masked": 0.05, "noise": 0.05, "negatives": 1000,
+    "steps": 6000, "ends": 5000, "batch": 64, "rate": 2e-3, "last_rate": 5e-5, "masked": 0.05, "noise": 0.05, "negatives": 1000,
     "code_penalty": 1e-3, "hidden": 128,
 }  # fmt: skip
 Log = Callable[[str], None]
@@ -91,7 +91,7 @@ def train_coder(
         embedding: (words, width) of the classifier.
         biased: with `very` before adjectives of sentiment, in half of all sentences.
         start: a coder to start from.
-        steps, rate: None takes those of the recipe.
+        steps, rate: None takes those of the recipe, in which the rate falls as for `steps` and training stops at `ends`.
     """
     words = dictionary()
     texts = [each.words for each in sentences() if not each.held_out]
@@ -112,7 +112,7 @@ def train_coder(
     fall = (CODER["last_rate"] / CODER["rate"]) ** (1 / count)
     slow = torch.optim.lr_scheduler.ExponentialLR(adam, fall)
     begun, total = time.process_time(), 0.0
-    for step in range(1, count + 1):
+    for step in range(1, (count if steps else int(CODER["ends"])) + 1):
         loss = _loss(model, _pieces(numbers, draw), draw)
         adam.zero_grad()
         loss.backward()
