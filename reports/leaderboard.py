@@ -211,7 +211,7 @@ def _without_scores(rows: list[dict[str, Any]], scores: list[Score]) -> None:
     names = [str(row["explainer"]) for row in able]
     for score in scores:
         has = np.isfinite(score.of(names)[0])
-        if 2 * has.sum() > len(names):
+        if 2 * has.sum() > len(names) and score.images > 1:
             for row, there in zip(able, has, strict=True):
                 if not there:
                     row["status"] = "incomplete"
@@ -222,7 +222,10 @@ def _usable(scores: list[Score], eligible: list[str]) -> tuple[list[Score], list
     used, notes = [], []
     for score in scores:
         has = np.isfinite(score.of(eligible)[0])
-        if eligible and has.all():
+        if score.images < 2:
+            # One image has no spread that an interval could come from.
+            notes.append(f"{score.label} ranks nobody, as it rests on one image.")
+        elif eligible and has.all():
             used.append(score)
         elif has.any():
             lack = ", ".join(name for name, there in zip(eligible, has, strict=True) if not there)
@@ -291,7 +294,7 @@ def _remarks(gates: dict[str, dict[str, str]], scores: list[Score], eligible: li
 def _agreement(scores: list[Score], names: list[str]) -> pd.DataFrame:
     """Kendall's tau between every two scores, over the explainers that both have, three at least."""
     rows = []
-    for first, second in combinations(scores, 2):
+    for first, second in combinations([score for score in scores if score.images > 1], 2):
         one, other = first.of(names), second.of(names)
         both = int((np.isfinite(one[0]) & np.isfinite(other[0])).sum())
         if both < 3:

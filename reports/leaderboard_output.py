@@ -15,6 +15,9 @@ from reports.leaderboard import GATES, NOT_RUN, Leaderboard
 from reports.scores import RANKED, Score
 from reports.tables import escaped, to_markdown
 
+MARKS = ("<!-- leaderboard -->", "<!-- end of leaderboard -->")
+"""Lines of a Markdown file between which a leaderboard is put."""
+
 
 def writer(path: Path) -> Callable[[Leaderboard], str]:
     """The way to write a leaderboard into a file of this name.
@@ -26,6 +29,21 @@ def writer(path: Path) -> Callable[[Leaderboard], str]:
     if path.suffix not in ways:
         raise RunFolderError(f"--out {path}: the name must end in {', '.join(ways)}.")
     return ways[path.suffix]
+
+
+def between_marks(path: Path, text: str) -> str:
+    """Return the content of a file with a leaderboard put between its marks, or the leaderboard alone without marks.
+
+    Args:
+        path: a file that may be absent.
+        text: the leaderboard.
+    """
+    if path.suffix != ".md" or not path.exists():
+        return text
+    whole = path.read_text(encoding="utf-8")
+    before, start, rest = whole.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    return f"{before}{start}\n\n{text}\n{end}{after}" if start and end else text
 
 
 def to_text(board: Leaderboard) -> str:

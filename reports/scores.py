@@ -32,6 +32,7 @@ class Score:
         subject, check, measure: what was measured.
         names: explainers.
         drawn: (1 + resamples, explainers), larger = better; the estimates stand in the first row.
+        images: number of images that it rests on, of the explainer that has the fewest.
     """
 
     aspect: str
@@ -40,6 +41,7 @@ class Score:
     measure: str
     names: tuple[str, ...]
     drawn: stats.Floats
+    images: int
 
     @property
     def label(self) -> str:
@@ -76,7 +78,9 @@ def scores_of(frame: pd.DataFrame, *, resamples: int = stats.RESAMPLES) -> list[
                 if not np.isfinite(stack).any():
                     continue
                 drawn = stats.resampled_means(stack, resamples=resamples)
-                found.append(Score(aspect, subject, check, measure, tuple(members), drawn))
+                counts = np.isfinite(stack).any(axis=2).sum(axis=1)
+                least = int(counts[counts > 0].min())
+                found.append(Score(aspect, subject, check, measure, tuple(members), drawn, least))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .guard import DONE, INCOMPLETE, NOT_COMPARABLE, guarded, say
+from .guard import DONE, INCOMPLETE, NOT_COMPARABLE, REGRESSION, guarded, say
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
 
@@ -56,21 +56,44 @@ def compare(
 
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of one or more suites and models.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Ends in .md, .csv or .html.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Ends in .md, .csv or .html. In an .md file that holds the lines <!-- leaderboard --> and "
+            "<!-- end of leaderboard --> only what is between them is written.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Keep what the leaderboard rests on there, small enough for git."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the file of --out is not what would be written.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Rank explainers that pass the gates; Markdown on standard output, or a file by its suffix."""
     with guarded(verbose):
         from reports import files, leaderboard_output
+        from reports.keeping import keep_parts
         from reports.leaderboard import rank_explainers
 
         write = leaderboard_output.to_text if out is None else leaderboard_output.writer(out)
-        text = write(rank_explainers(runs))
+        text = write(rank_explainers(runs if keep is None or check else keep_parts(runs, keep)))
         if out is None:
             print(text, end="")
-        else:
-            files.write(out, text.encode())
+            return
+        whole = leaderboard_output.between_marks(out, text)
+        if not check:
+            files.write(out, whole.encode())
             print(f"leaderboard: {out}")
+        elif not out.exists() or out.read_text(encoding="utf-8") != whole:
+            say(f"{out} is not the leaderboard of {', '.join(map(str, runs))}: write it again without --check")
+            raise typer.Exit(REGRESSION)
+        else:
+            print(f"{out} is current")
 
 
 def merge(

@@ -214,3 +214,16 @@ def test_names_of_users_are_escaped(tmp_path, monkeypatch):
     few = scored(tmp_path / "b", "perturbation-mean", "abpc", {evil: 0.3}, names=(evil,))
     board = reports.rank_explainers([store.path, few.path], resamples=50)
     assert "<img" not in leaderboard_output.to_page(board) and "<img" not in leaderboard_output.to_text(board)
+
+
+def test_a_score_that_rests_on_one_image_ranks_nobody(tmp_path):
+    """One image has no interval: every rank would look certain."""
+    runs = [
+        gate_run(tmp_path / "gate").path,
+        scored(tmp_path / "mean", "perturbation-mean", "abpc").path,
+        scored(tmp_path / "grid", "grid-localisation", "mass", suite="other", images=1).path,
+    ]
+    board = reports.rank_explainers(runs)
+    assert [score.check for score in board.scores] == ["perturbation-mean"]
+    assert "grid-localisation of toy-vgg ranks nobody, as it rests on one image." in board.notes
+    assert board.rows["localisation_rank"].isna().all() and len(board.agreement) == 0
