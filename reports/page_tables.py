@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reports.gallery import Gallery
     from reports.store import Store
 
-IMAGES = 2
+IMAGES = 4
 """Images of which the comparison is drawn."""
 
 _DISTANCES = (
