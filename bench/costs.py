@@ -39,8 +39,11 @@ pass is one plain forward-backward pass of the same images, measured right befor
 of the ratios is shown: to passes through the network as it is, and to the cheaper ones through the network with its
 batch norms folded into the convolutions, as explainers prepare it. Cards count the latter. The network is prepared
 before (once per model in a run), nothing else is shared: in a run, explainers that need the same passes get them once.
-LRP with alpha >= 4 runs in float64; its card counts the default, alpha = 2. Memory is the peak above what was in use
-before, for all {images} images; `--memory` bounds it.
+LRP with alpha >= 4 runs in float64, where a plain folded pass takes {double:.1f} times as long as in float32 (no fast
+convolutions): divided by that it costs as many passes of its own arithmetic. In a run all pairs of alpha and beta share
+the forward pass. Its card counts the default, alpha = 2. `deepshap` is the mean of 4 maps of `deeplift`;
+`pattern-attribution` fits patterns on 128 reference images first, once per network: a further map costs 2 passes.
+Memory is the peak above what was in use before, for all {images} images; `--memory` bounds it.
 """
 
 
@@ -71,6 +74,24 @@ def measure(subject: Subject, explainers: Sequence[Explainer], images: Tensor, r
     targets = subject.predict(images)
     rows = [_row(subject, each, images, targets, repeats) for each in explainers]
     return pd.DataFrame(rows).astype(dict.fromkeys(VALUES, float))
+
+
+def double_ratio(subject: Subject, images: Tensor, repeats: int = 7) -> float:
+    """How many times longer a plain forward-backward pass through the folded network takes in float64 than in float32.
+
+    Args:
+        subject: the model under test.
+        images: (N, C, H, W) in [0, 1].
+        repeats: pairs of passes; the median of their ratios counts.
+    """
+    import torch
+
+    from explainers.passes import gradient_of, network
+
+    targets, clock = subject.predict(images), _clock(subject)
+    modules = [network(subject, kind) for kind in (torch.float32, torch.float64)]
+    times = [[clock(partial(gradient_of, module, images, targets)) for module in modules] for _ in range(repeats + 1)]
+    return statistics.median(slow / quick for quick, slow in times[1:])
 
 
 def _row(
@@ -219,7 +240,7 @@ def main(words: Sequence[str] | None = None) -> None:
     said = HEAD.format(
         command=f"python -m bench.costs --out {given.out}", subject=subject.name, images=len(images),
         shape="x".join(str(size) for size in images.shape[1:]),
-        machine=f"CPU with {hardware['cores']} cores ({hardware['processor']})",
+        machine=f"CPU with {hardware['cores']} cores ({hardware['processor']})", double=double_ratio(subject, images),
     )  # fmt: skip
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(f"{said}\n{table(measured)}", encoding="utf-8")
