@@ -48,7 +48,11 @@ class VerdictTable(pd.DataFrame):
         styler = styler.set_properties(subset=texts, **{"text-align": "left"})
         if "verdict" in self.columns:
             styler = styler.map(_painted, subset=["verdict"])
-        return styler.hide(axis="index") if self.index.equals(pd.RangeIndex(len(self))) else styler
+        counts = [name for name in self.columns if name not in texts]
+        styler = styler.set_properties(subset=counts, **{"text-align": "right"})
+        # Numbers of rows say nothing, least of all when rows were chosen.
+        numbered = self.index.name is None and pd.api.types.is_integer_dtype(self.index)
+        return styler.hide(axis="index") if numbered else styler
 
 
 def _painted(verdict: Any) -> str:
