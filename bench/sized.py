@@ -31,8 +31,8 @@ class Size:
         """The size for an explainer of so many passes per image.
 
         Example:
-            >>> Size(16, 5, dear=Size(4, 3)).of(200)
-            Size(images=4, seeds=3, dear=None)
+            >>> Size(16, 5, dear=Size(4, 2)).of(200)
+            Size(images=4, seeds=2, dear=None)
         """
         return self.dear if self.dear is not None and passes > DEAR else self
 
@@ -40,8 +40,8 @@ class Size:
         """The size with what a user gave, which holds for all explainers alike.
 
         Example:
-            >>> Size(16, 5, dear=Size(4, 3)).given(None, 2)
-            Size(images=16, seeds=2, dear=Size(images=4, seeds=2, dear=None))
+            >>> Size(16, 5, dear=Size(4, 2)).given(None, 3)
+            Size(images=16, seeds=3, dear=Size(images=4, seeds=3, dear=None))
         """
         dear = None if self.dear is None or (images and seeds) else self.dear.given(images, seeds)
         return Size(images or self.images, seeds or self.seeds, dear)

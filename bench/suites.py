@@ -55,7 +55,7 @@ _SUITES = (
         ("cascading", "independent", "ceiling", "floor", "health-cascading", "health-independent", "collapse", "refit"),
         RANDOMIZATION_EXPLAINERS,
         references=REFERENCES,
-        sizes={"quick": Size(16, 5, dear=Size(4, 3)), "standard": Size(32, 10), "full": Size(64, 20)},
+        sizes={"quick": Size(16, 5, dear=Size(4, 2)), "standard": Size(32, 10), "full": Size(64, 20)},
         under={"full": ("bottom-up", "health-bottom-up")},
     ),
     Suite(

@@ -105,7 +105,8 @@ def constrained(
         return _constrained(subject, images, targets, question, third, schedule, residual, anchor)
 
     key = ("constrained", id(subject), fingerprint(images), fingerprint(targets), question, third, profile, residual)
-    return remembered((*key, id(anchor)), (subject, images, targets, anchor), compute)
+    asked = None if anchor is None else (id(anchor.trained), anchor.draw)
+    return remembered((*key, asked), (subject, images, targets, anchor), compute)
 
 
 def _constrained(

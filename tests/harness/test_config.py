@@ -8,7 +8,7 @@ from models.naming import UsageError
 def test_defaults_come_from_the_profile():
     config = resolve({"suite": "randomization"})
     assert config.suite == ("randomization",) and config.models == ("fmnist-vgg",)
-    assert config.size(suites.get("randomization")) == suites.Size(16, 5, dear=suites.Size(4, 3))
+    assert config.size(suites.get("randomization")) == suites.Size(16, 5, dear=suites.Size(4, 2))
 
 
 @pytest.mark.parametrize(("profile", "size"), [("quick", (16, 5)), ("standard", (32, 10)), ("full", (64, 20))])
