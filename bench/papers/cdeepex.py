@@ -106,8 +106,8 @@ _BIAS = (
 )  # fmt: skip
 
 _FOLLOWS = (
-    Claim("follows", "With one generator for all, the explanations are particular to the network: here, more like the class the more "
-          "of it the network knows.", "3.2.5, figure 3.12",
+    Claim("follows", "With one generator for all, the explanations are particular to the network: here, more like the class the "
+          "more of it the network knows.", "3.2.5, figure 3.12",
           "probability of bag of an independent network, accuracy .99 less accuracy 0", _eight("0.99"), _eight("0"),
           "difference", at_least=0.15),
     Claim("follows-reached", "The same: here, a network that never saw a class has no image at which it is as likely as another.",
