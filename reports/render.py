@@ -35,6 +35,9 @@ from reports.scores import faithfulness_intervals, scores_of, seconds_per_explan
 from reports.store import Store
 from reports.verdict import MEANINGS, threshold_of, verdicts
 
+_LONG = ("perturbation-curves",)
+"""Tables with a row per step of a curve, which nobody reads as text: CSV only."""
+
 _BY_SUITE = ("verdicts", "similarity", "thesis", "health")
 _COST = (
     "Up and to the left is better: more of the area between the curves for less time. Bars are 95% intervals; colour and "
@@ -85,7 +88,8 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     beside = suite_tables(frame)
     written = [tables.write_csv(table, target / f"{name}.csv") for name, table in {**found, **beside}.items()]
     text = target / "verdicts.md"
-    for name, table in {"verdicts": found["verdicts"], **beside}.items():
+    plain = [name for name in beside if name not in _LONG]
+    for name, table in {"verdicts": found["verdicts"], **{name: beside[name] for name in plain}}.items():
         files.write(target / f"{name}.md", tables.to_markdown(table).encode())
     gallery = Gallery(target / "figures")
     rows = matrix.evidence(found["verdicts"])
@@ -102,7 +106,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
         "tables": page_tables.page_tables(frame, store, gallery),
     }
     files.write(target / "index.html", _page(store, frame, found["verdicts"], parts).encode())
-    return [target / "index.html", text, *(target / f"{name}.md" for name in beside), *written, *gallery.written]
+    return [target / "index.html", text, *(target / f"{name}.md" for name in plain), *written, *gallery.written]
 
 
 def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
