@@ -107,7 +107,7 @@ _SUITES = (
         tuple(info.name for info in GENERATIVE),
         GENERATIVE_EXPLAINERS,
         references=GENERATIVE_BASELINES,
-        sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(1024, 1)},
+        sizes={"quick": Size(64, 1), "standard": Size(256, 1), "full": Size(960, 1)},
         models=("fmnist-lenet", "fmnist-tshirt-shirt"),
     ),
     *papers.SUITES,
