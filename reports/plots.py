@@ -235,9 +235,17 @@ def style(theme: Theme) -> Iterator[None]:
         yield
 
 
+class _NotebookFigure(Figure):
+    """A figure that a notebook shows as it is, without a plotting backend of its own."""
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return to_bytes(self, "png", dpi=90)
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure that no global state knows of; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    """Make a figure that no global state knows of, and that notebooks show; sizes in inches."""
+    figure = _NotebookFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
