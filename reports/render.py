@@ -71,7 +71,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     """
     store = Store.open(run)
     target = Path(run) / "report" if out is None else Path(out)
-    frame = load(run)
+    frame = load(store, coded=True)
     found = {
         "verdicts": verdicts(frame),
         "similarity": tables.similarity(frame),
@@ -96,16 +96,21 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     shown = sections.build(
         {name: table for name, table in found.items() if name in _BY_SUITE}, frame, store, rows, gallery
     )
+    seconds = seconds_per_explanation(frame)
+    failures, state = page.failure_rows(store), page.completeness(store, frame)
     parts = {
         "sections": shown,
         "matrices": matrix.matrices(rows, store.explainers),
         "all_rows": rows,
-        "cost": _cost(frame, found["verdicts"], gallery),
+        "cost": _cost(frame, found["verdicts"], seconds, gallery),
+        "answers": answers(found["verdicts"], store.explainers, seconds, failures, state),
+        "failures": failures,
+        "state": state,
         "universes": _plain(universes.summary),
         "papers": claiming.by_paper(claims, store.papers()),
         "tables": page_tables.page_tables(frame, store, gallery),
     }
-    files.write(target / "index.html", _page(store, frame, found["verdicts"], parts).encode())
+    files.write(target / "index.html", _page(store, frame, parts).encode())
     return [target / "index.html", text, *(target / f"{name}.md" for name in plain), *written, *gallery.written]
 
 
@@ -139,10 +144,12 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in found.items() if len(table)}
 
 
-def _cost(frame: pd.DataFrame, table: pd.DataFrame, gallery: Gallery) -> list[Shown]:
+def _cost(
+    frame: pd.DataFrame, table: pd.DataFrame, seconds: Mapping[str, list[float]], gallery: Gallery
+) -> list[Shown]:
     """Draw cost against faithfulness for each subject on which both are known."""
     shown = []
-    times = {name: float(np.median(values)) for name, values in seconds_per_explanation(frame).items()}
+    times = {name: float(np.median(values)) for name, values in seconds.items()}
     scores = [score for score in scores_of(frame) if score.aspect == "faithfulness"]
     for subject in sorted({score.subject for score in scores}):
         own = [score for score in scores if score.subject == subject]
@@ -160,19 +167,15 @@ def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def _page(store: Store, frame: pd.DataFrame, table: pd.DataFrame, parts: Mapping[str, Any]) -> str:
+def _page(store: Store, frame: pd.DataFrame, parts: Mapping[str, Any]) -> str:
     """Fill the template; every text is escaped there."""
-    failures, state = page.failure_rows(store), page.completeness(store, frame)
     return html.fill(
         "page.html",
         title=store.path.resolve().name,
-        answers=answers(table, store.explainers, seconds_per_explanation(frame), failures, state),
         protocol=store.protocol,
         config=store.config,
         measures=store.measures,
         provenance=store.provenance(),
-        failures=failures,
-        state=state,
         meanings=MEANINGS,
         claim_meanings=claiming.MEANINGS if parts["papers"] else {},
         threshold=threshold_of(frame),
