@@ -132,7 +132,7 @@ def strips(pictures: list[Picture], image: str) -> Figure:
 def sets(frame: pd.DataFrame) -> Figure | None:
     """Kernel distance against the share verified as the same object, one dot per explainer; None without such values."""
     rows = frame[(frame["check"] == "distribution").to_numpy(dtype=bool) & frame["value"].notna().to_numpy()]
-    table = rows.pivot_table(index="explainer", columns="measure", values="value")
+    table = rows.pivot_table(index="explainer", columns="measure", values="value", observed=True)
     if not {"kid", "verification"} <= set(table.columns) or table[["kid", "verification"]].dropna().empty:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
