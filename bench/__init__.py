@@ -8,12 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checks.own import register as register_check
     from .runner import Run, run
 
-__all__ = ["Run", "run"]
+__all__ = ["Run", "register_check", "run"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "register_check":
+        from .checks.own import register
+
+        return register
     if name in __all__:
         from . import runner
 

@@ -187,11 +187,28 @@ def resolve(options: Mapping[str, Any], file: str | Path | None = None) -> Confi
     if not checked.get("suite"):
         raise UsageError(f"no suite was given; write --suite with one of {', '.join(suites.names())}")
     checked["suite"] = suites.expand(checked["suite"])
+    checked |= _with_named_checks(checked)
     for name in checked["suite"]:
         checked.setdefault("protocol", suites.get(name).protocol)
     config = Config(**checked)
     _check_names(config)
     return config
+
+
+def _with_named_checks(checked: Mapping[str, Any]) -> dict[str, Any]:
+    """The plug-ins, loaded where a suite may come from them; naming the suite of an installed check names its package."""
+    from . import plugins
+
+    unknown = [name for name in checked["suite"] if name not in suites.names()]
+    if not unknown:
+        return {}
+    installed = plugins.check_names()
+    given = tuple(dict.fromkeys([*checked.get("plugin", ()), *(name for name in unknown if name in installed)]))
+    broken = [f"{plugin.name} ({plugin.error})" for plugin in plugins.load(given) if plugin.error]
+    missing = [name for name in unknown if name not in suites.names()]
+    if missing and broken:
+        raise UsageError(f"unknown suite {missing[0]!r}; these plug-ins do not import: {', '.join(broken)}")
+    return {"plugin": given} if given else {}
 
 
 def read_toml(file: str | Path) -> dict[str, Any]:

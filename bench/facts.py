@@ -11,7 +11,7 @@ from models.data import called
 from models.naming import UsageError
 
 from . import plan, plugins, suites
-from .checks import CHECKS
+from .checks import CHECKS, own
 from .checks.base import MODEL, CheckInfo
 from .config import Config
 from .protocols import Protocol
@@ -57,8 +57,9 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
     chosen = {part.name: part for part in config.parts}
     found = {name: _explainers(suite, config, loaded) for name, suite in chosen.items()}
     named = {facts.name: facts for group in found.values() for facts in group}
-    own = plugins.of_this_process()
-    in_process = tuple(name for name, facts in named.items() if _mentions(facts.spec, own))
+    here = plugins.of_this_process()
+    in_process = tuple(name for name, facts in named.items() if _mentions(facts.spec, here))
+    in_process += tuple(check for suite in chosen.values() for check in suite.checks if f"check {check}" in here)
     sizes = {suite: config.size(suite) for suite in chosen.values()}
     models = {suite.name: config.models_of(suite) for suite in sizes}
     # Per model, how many images it needs and in blocks of which sizes.
@@ -125,7 +126,8 @@ def measures() -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = {}
     for info in CHECKS.values():
         for measure in info.measures:
-            entry = table.setdefault(measure.name, {"check": [], "versions": {}, **measure.record()})
+            made = {"check": [], "versions": {}, **measure.record(), **own.declared(info.name)}
+            entry = table.setdefault(measure.name, made)
             entry["check"].append(info.name)
             entry["versions"][info.name] = info.version
     return table

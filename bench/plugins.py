@@ -1,4 +1,4 @@
-"""Explainers and models from outside: files and modules given with `--plugin`, and installed entry points."""
+"""Explainers, models and checks from outside: files and modules given with `--plugin`, and installed entry points."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from models.naming import UsageError
 
+from .checks import own
+
 _registered: set[str] = set()
 
-GROUPS = ("sanity_bench.explainers", "sanity_bench.models")
+GROUPS = ("sanity_bench.explainers", "sanity_bench.models", "sanity_bench.checks")
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class Plugin:
 
 
 def load(given: Iterable[str]) -> list[Plugin]:
-    """Import the plug-ins given by the user and the installed ones; a broken one is reported, never fatal.
+    """Import the plug-ins given by the user and installed explainers; a broken one is reported, never fatal.
 
     Args:
-        given: files ending in `.py`, or names of importable modules.
+        given: files ending in `.py`, names of entry points, or names of importable modules.
 
     Raises:
         UsageError: a file that does not exist.
@@ -54,14 +56,15 @@ def load(given: Iterable[str]) -> list[Plugin]:
 
 
 def of_this_process() -> set[str]:
-    """Explainers that the running program registered itself, which no other process can find by name."""
+    """Explainers, and checks as `check NAME`, that the running program registered itself: no other process finds them."""
     return _names() - _registered
 
 
 def _names() -> set[str]:
     import explainers
 
-    return {card.name for card in explainers.cards() if card.origin != "built-in"}
+    found = {card.name for card in explainers.cards() if card.origin != "built-in"}
+    return found | {f"check {name}" for name in own.names()}
 
 
 def model_names() -> dict[str, str]:
@@ -69,12 +72,17 @@ def model_names() -> dict[str, str]:
     return {entry.name: entry.value for entry in _entries(GROUPS[1])}
 
 
+def check_names() -> dict[str, str]:
+    """Checks from entry points: name -> where from. Their code is run once the user names one, with --suite or --plugin."""
+    return {entry.name: _origin(entry) for entry in _entries(GROUPS[2])}
+
+
 def _entries(group: str) -> list[metadata.EntryPoint]:
     return sorted(metadata.entry_points(group=group), key=lambda entry: entry.name)
 
 
 def _load_entry(entry: metadata.EntryPoint) -> Plugin:
-    origin = entry.dist.name if entry.dist is not None else entry.value
+    origin = _origin(entry)
     try:
         entry.load()
     except (Exception, SystemExit) as error:
@@ -82,9 +90,16 @@ def _load_entry(entry: metadata.EntryPoint) -> Plugin:
     return Plugin(entry.name, origin, entry.group)
 
 
+def _origin(entry: metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
 def _load_given(name: str) -> Plugin:
     path = Path(name)
     is_file = path.suffix == ".py" or path.exists()
+    named = [] if is_file else [entry for group in GROUPS for entry in _entries(group) if entry.name == name]
+    if named:
+        return _load_entry(named[0])
     if is_file and not path.is_file():
         raise UsageError(
             f"--plugin {name!r}: there is no such file; give a .py file or the name of an importable module"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.naming import UsageError, near
 
 from . import papers
+from .checks import own
 from .checks.generative.declared import BASELINES as GENERATIVE_BASELINES
 from .checks.generative.declared import CHECKS as GENERATIVE
 from .checks.generative.declared import EXPLAINERS as GENERATIVE_EXPLAINERS
@@ -121,12 +122,17 @@ def names() -> list[str]:
         >>> names()[:2]
         ['randomization', 'smoke']
     """
-    return [suite.name for suite in _SUITES]
+    return [suite.name for suite in suites()]
+
+
+def built_in() -> tuple[Suite, ...]:
+    """All suites of this version."""
+    return _SUITES
 
 
 def suites() -> tuple[Suite, ...]:
-    """All suites of this version."""
-    return _SUITES
+    """All suites of this version, and those of checks from outside that were loaded."""
+    return (*_SUITES, *(own.suite_of(name) for name in own.names()))
 
 
 def expand(chosen: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,7 +156,7 @@ def get(name: str) -> Suite:
         >>> get("smoke").checks[0]
         'cascading'
     """
-    for suite in _SUITES:
+    for suite in suites():
         if suite.name == name:
             return suite
     allowed = ", ".join([*names(), ALL])

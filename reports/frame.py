@@ -32,7 +32,7 @@ def load(path: str | Path | Store, *, coded: bool = False) -> pd.DataFrame:
     Returns:
         One row per measured value with the columns of `reports.schema.COLUMNS`.  `frame.attrs` holds, as
         plain JSON, what was `expected` per subject, explainer, suite and check, the `failures`, the
-        `protocol`, the number of `rows`, and the path of the `run`.
+        `protocol`, the `measures`, the number of `rows`, and the path of the `run`.
 
     Raises:
         RunFolderError: there is no run folder, or its settings are damaged.
@@ -57,6 +57,7 @@ def load(path: str | Path | Store, *, coded: bool = False) -> pd.DataFrame:
         "expected": _expected(plan),
         "failures": _failures(plan, failures),
         "protocol": store.protocol,
+        "measures": store.measures,
     }
     return frame
 

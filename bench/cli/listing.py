@@ -28,7 +28,7 @@ def show(
     name: Annotated[str | None, typer.Argument(help="Show everything about this one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     plugin: Annotated[
-        list[str] | None, typer.Option("--plugin", help="File or module with explainers of your own.")
+        list[str] | None, typer.Option("--plugin", help="File or module with explainers or checks of your own.")
     ] = None,
 ) -> None:
     """List explainers, suites, checks, models, generators, embeddings, texts or data sets, and where they come from."""
@@ -72,9 +72,10 @@ def _explainers(given: list[str]) -> list[Card]:
     return cards
 
 
-def _suites(_: list[str]) -> list[Card]:
-    from bench import suites
+def _suites(given: list[str]) -> list[Card]:
+    from bench import plugins, suites
 
+    plugins.load(given)
     return [
         {
             "name": suite.name, "summary": suite.summary,
@@ -95,16 +96,30 @@ def _each(suite: Suite, name: str) -> list[str]:
     return list(dict.fromkeys(text for part in suite.runs for text in getattr(part, name)))
 
 
-def _checks(_: list[str]) -> list[Card]:
-    from bench.checks import CHECKS
+def _checks(given: list[str]) -> list[Card]:
+    from bench import plugins
+    from bench.checks import CHECKS, own
 
-    return [
+    loaded = plugins.load(given)
+    cards: list[Card] = [
         {
-            "name": info.name, "version": info.version, "suite": info.suite, "summary": info.summary,
-            "measures": {measure.name: measure.record() for measure in info.measures},
+            "name": info.name, "version": info.version, "suite": info.suite, "origin": "built-in", "status": "available",
+            "summary": info.summary, "measures": {measure.name: measure.record() for measure in info.measures},
+            **own.declared(info.name),
         }
         for info in CHECKS.values()
     ]  # fmt: skip
+    for name, origin in plugins.check_names().items():
+        if name not in CHECKS:
+            said = f"not loaded; --suite {name} or --plugin {name} loads it"
+            cards.append({"name": name, "suite": name, "origin": origin, "status": "installed", "summary": said})
+    for plugin in loaded:
+        if plugin.error:
+            say(f"plug-in {plugin.name} is unavailable: {plugin.error}")
+            cards.append(
+                {"name": plugin.name, "origin": plugin.origin, "status": "unavailable", "summary": plugin.error}
+            )
+    return cards
 
 
 def _models(_: list[str]) -> list[Card]:
@@ -156,7 +171,7 @@ _CARDS: dict[str, Callable[[list[str]], list[Card]]] = {
 _COLUMNS = {
     "explainers": ("name", "group", "signed", "stochastic", "status", "origin", "summary"),
     "suites": ("name", "checks", "summary"),
-    "checks": ("name", "suite", "version", "measures", "summary"),
+    "checks": ("name", "suite", "version", "origin", "measures", "summary"),
     "models": ("name", "accuracy", "origin", "summary"),
     "generators": ("name", "origin", "summary"),
     "embeddings": ("name", "origin", "summary"),
