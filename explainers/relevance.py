@@ -19,7 +19,7 @@ from .passes import chunks, fingerprint, network, precision, remembered
 from .rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing, SplitAlphaBeta
 from .rules.relevance import RelevanceRules
 
-TOLERANCE = 0.01
+TOLERANCE, EXACT = 0.01, 1e-5
 DOUBLE_FROM = 4.0
 SHARED_PIXELS = 64 * 1024
 
@@ -166,13 +166,19 @@ class Way:
 def propagated(subject: Subject, images: Tensor, targets: Tensor, way: Way) -> Partial:
     """Relevance maps of a rule with their relative balance errors; a map that misses by more than 1% is failed.
 
+    Images whose balance float32 misses by more than 1e-5 are done again in float64.
+
     Raises:
         ExplainerError: the z-box rule is asked for and no linear operation reads the image.
     """
     module = network(subject, torch.float64 if way.double else None)
     parts = [_propagated(module, x, t, way) for x, t in chunks(images, targets)]
-    residual = torch.cat([residual for _, residual in parts])
-    return Partial(torch.cat([found for found, _ in parts]), residual=residual, failed=~(residual <= TOLERANCE))
+    values, residual = torch.cat([found for found, _ in parts]), torch.cat([residual for _, residual in parts])
+    again = ~(residual <= EXACT)
+    if precision(module) == torch.float32 and bool(again.any()):
+        better = propagated(subject, images[again], targets[again], replace(way, double=True))
+        values[again], residual[again] = better.attribution, better.residual
+    return Partial(values, residual=residual, failed=~(residual <= TOLERANCE))
 
 
 def _propagated(module: torch.nn.Module, images: Tensor, targets: Tensor, way: Way) -> tuple[Tensor, Tensor]:
