@@ -20,8 +20,7 @@ from models.text.shipped import load_classifier, load_coder
 from models.text.training import padded
 from models.text.words import LONGEST, NOTHING, UNKNOWN
 
-from ..lagrangian import FAST
-from .search import Contrast, Sentences, contrast
+from .search import PROFILES, Contrast, Sentences, contrast
 
 INSIDE = (0.45, 0.55)
 """Probabilities that count as undecided in these tables."""
@@ -64,7 +63,9 @@ def explained(model: WordBag, coder: SentenceCoder, texts: Sequence[Sequence[str
     with torch.no_grad():
         said = model.of_embeddings(model.embedded(numbers)).argmax(1)
     parts = [slice(start, start + PART) for start in range(0, len(numbers), PART)]
-    made = [contrast(model, coder, Sentences(numbers[part], said[part], 1 - said[part]), FAST) for part in parts]
+    made = [
+        contrast(model, coder, Sentences(numbers[part], said[part], 1 - said[part]), PROFILES["fast"]) for part in parts
+    ]
     return numbers, said, _joined(made)
 
 
@@ -160,7 +161,7 @@ def _joined(parts: Sequence[Contrast]) -> Contrast:
 def main() -> None:
     """Print both experiments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sentences", type=int, default=200, help="sentences of each experiment at most")
+    parser.add_argument("--sentences", type=int, default=64, help="sentences of each experiment at most")
     count = parser.parse_args().sentences
     for title, rows in (("Contrasts of held-out sentences", plain(count)), ("A planted very", biased(count))):
         print(f"\n{title}\n\n| of | mean [95% interval] |\n| --- | --- |")

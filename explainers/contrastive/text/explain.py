@@ -13,9 +13,8 @@ from models.text.words import NOTHING
 
 from ...base import ExplainerError, Partial
 from ...passes import fingerprint, remembered
-from ..cdeepex import PROFILES
 from ..start import Anchor
-from .search import UNDECIDED, Contrast, Sentences, contrast
+from .search import PROFILES, UNDECIDED, Contrast, Sentences, contrast
 
 MAPS = ("given", "edits")
 

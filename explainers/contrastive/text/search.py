@@ -11,12 +11,14 @@ from torch import Tensor
 from models.text.networks import SentenceCoder, WordBag
 from models.text.words import NOTHING
 
-from ..lagrangian import Found, Schedule, Tolerance, search
+from ..lagrangian import PAPER, Found, Schedule, Tolerance, search
 from ..steady import steady
 
 SOUGHT = Tolerance(equality=0.098, inequality=0.0)
 """|log odds| of the search; 0.1 is what counts as undecided, as it does for images: probabilities of 0.475 to 0.525."""
 UNDECIDED = 0.1
+PROFILES = {"fast": Schedule(outer=10, inner=10), "paper": PAPER}
+"""A third of the steps that images take: one constraint, few codes."""
 
 
 def softmax_embedding(scores: Tensor, table: Tensor) -> Tensor:
