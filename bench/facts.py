@@ -172,7 +172,8 @@ def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin
     import explainers
 
     try:
-        names = explainers.expand(config.explainers if config.explainers is not None else ",".join(suite.explainers))
+        usual = suites.explainers_of(suite, config.protocol)
+        names = explainers.expand(config.explainers if config.explainers is not None else ",".join(usual))
     except UsageError as error:
         broken = [f"{plugin.name} ({plugin.error})" for plugin in loaded if plugin.error]
         if not broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.naming import UsageError, near
+from reports.thesis_said import GROUPS, THESIS_PROTOCOL
 
 from . import papers
 from .checks import own
@@ -133,6 +134,18 @@ def built_in() -> tuple[Suite, ...]:
 def suites() -> tuple[Suite, ...]:
     """All suites of this version, and those of checks from outside that were loaded."""
     return (*_SUITES, *(own.suite_of(name) for name in own.names()))
+
+
+def explainers_of(suite: Suite, protocol: str) -> tuple[str, ...]:
+    """The explainers of a suite where none are given: its own, or those that the source of a protocol tested.
+
+    Example:
+        >>> "rap" in explainers_of(get("randomization"), "nuzzo2020"), "rap" in explainers_of(get("smoke"), "nuzzo2020")
+        (True, False)
+    """
+    if protocol == THESIS_PROTOCOL and suite.name == "randomization":
+        return tuple(name for group in GROUPS.values() for name in group)
+    return suite.explainers
 
 
 def expand(chosen: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from reports.thesis_said import THESIS_PROTOCOL
+
 from .guard import DONE, INCOMPLETE, REGRESSION, guarded, say
 from .options import CONFIG, with_options
 from .tables import show_claims, show_plan, show_verdicts
@@ -34,6 +36,10 @@ def run(**options: Any) -> None:
 
         config = _config(options)
         finished = execute(config)
+        if config.protocol == THESIS_PROTOCOL and "randomization" in config.suite:
+            from reports import thesis
+
+            print(thesis.text(finished.frame()))
         code = _conclude(finished, quiet=config.quiet)
     raise typer.Exit(code)
 
