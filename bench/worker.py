@@ -150,6 +150,7 @@ def run_shard(context_text: str, shard_text: str) -> str:
 
 def _compute(context: Context, shard: Shard, store: Store, status: Status) -> None:
     from explainers.memory import Limit, limited
+    from models.snapshot import Snapshot
 
     done = store.done(cell["key"] for cell in shard.cells)
     missing = {(cell["check"], text_of(cell)): cell for cell in shard.cells if cell["key"] not in done}
@@ -161,7 +162,7 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
     try:
         device = devices.take_slot(context.devices, context.slots)
         subject = subject_of(shard.model, shard.data, device, context.precision)
-        before = subject.checksum()
+        before = Snapshot(subject.model)
         _note(store, context, device, subject)
         allowed = context.memory or memory.default(device, context.slots)
         with limited(Limit(allowed)) as limit, limits.watched(context.timeout, counts, note):
@@ -173,7 +174,7 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
                     _keep_maps(store, cell, result, context, shard)
                 if context.fail_fast and status.failed:
                     return
-        if subject.checksum() != before:
+        if not before.holds(subject.model):
             forget()
             raise RuntimeError(f"an explainer changed the model {subject.name} and did not put it back")
     except (UsageError, RunFolderError):

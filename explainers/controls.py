@@ -12,6 +12,7 @@ from models.base import Subject, state_digest
 from models.seeds import generator
 
 from .base import ExplainerError
+from .passes import remembered
 
 
 def input_image(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
@@ -37,12 +38,12 @@ def constant(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) ->
 
 def random_noise(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
     """Standard normal noise, (N, 1, H, W), new for every seed, network and image, so that a run still repeats exactly."""
-    return _noise(images, f"call-{state_digest(subject.model)}-{seed}")
+    return _noise(images, f"call-{_digest(subject)}-{seed}")
 
 
 def random_by_model(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
     """Standard normal noise keyed by the image and the weights, (N, 1, H, W)."""
-    return _noise(images, state_digest(subject.model))
+    return _noise(images, _digest(subject))
 
 
 def centre(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> Tensor:
@@ -65,6 +66,11 @@ def oracle(subject: Subject, images: Tensor, targets: Tensor, *, seed: int) -> T
     if evidence is None:
         raise ExplainerError(f"oracle needs planted evidence, which the data of {subject.name} do not have")
     return evidence(images, targets)
+
+
+def _digest(subject: Subject) -> str:
+    """Digest of the weights, once for the explainers that share passes."""
+    return remembered(("digest", id(subject)), (subject,), lambda: state_digest(subject.model))
 
 
 def image_key(image: Tensor) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.protocols import Protocol
 from explainers.reuse import Reuse
 from models.base import Subject
+from models.snapshot import Snapshot
 from models.transfer import moved
 
 from .base import ZERO
@@ -73,7 +74,7 @@ class Block:
         self.request = Request(self.images, targets, seed, protocol, batch_size)
         self.errors: dict[str, dict[str, Any]] = {}
         self.reuse = Reuse()
-        self.before = subject.checksum()
+        self.before = Snapshot(subject.model)
         self.health = self.examine(subject)
         self.seconds: dict[str, float] = {}
         self.trained = self._explain_trained(explainers)
@@ -145,7 +146,7 @@ class Block:
 
     def changed(self) -> dict[str, Any] | None:
         """The error to record if the trained model is not as it was before, else None."""
-        if self.subject.checksum() == self.before:
+        if self.before.holds(self.subject.model):
             return None
         return described(
             Violation(f"the model {self.subject.name!r} is not as it was before the block; an explainer changed it")

@@ -21,6 +21,7 @@ from models.base import Subject
 from models.naming import UsageError
 from models.randomize import randomized
 from models.seeds import derive
+from models.snapshot import Snapshot
 
 from .asked import FIRST, LEAST, OTHER, SECOND, SHOWN, Asked, ask
 from .base import CellResult
@@ -118,7 +119,7 @@ class _Questions:
         self.protocol, self.base, self.batch_size, self.pictures = protocol, base, batch_size, pictures
         self.by_name = {explainer.name: explainer for explainer in explainers}
         self.signed = {name: is_signed(explainer, protocol) for name, explainer in self.by_name.items()}
-        self.before = self.subject.checksum()
+        self.before = Snapshot(self.subject.model)
         self.images = scenes.images()
         self.anchor = FIRST if scenes.truth is None else SHOWN
         self.asked = self._ask()
@@ -171,7 +172,7 @@ class _Questions:
         for check in sorted({check for check, _ in self.wanted}):
             names = sorted(name for kind, name in self.wanted if kind == check)
             sheets, refused = self._measured(check, names)
-            changed = None if self.subject.checksum() == self.before else self._changed()
+            changed = None if self.before.holds(self.subject.model) else self._changed()
             for name in names:
                 error = self.errors.get(name) or refused or changed
                 result = CellResult(name, check, error=error, seconds=self.seconds.get(name, 0.0), seed=self.seed)

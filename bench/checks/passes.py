@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.limits import explaining
 from bench.protocols import Protocol
 from models.base import Subject
+from models.snapshot import Snapshot
 
 from .base import FAILED
 from .normalise import check_sign
@@ -138,7 +139,7 @@ class Guard:
         self._images = request.images.clone()
         self._targets = request.targets.clone()
         self._copy = subject.private_copy()
-        self._before = self._copy.checksum()
+        self._before = Snapshot(self._copy.model)
 
     def explain(self, explainer: Explainer) -> Maps:
         """As `explain` on a private copy.
@@ -171,7 +172,7 @@ class Guard:
 
     def _restore(self) -> list[str]:
         broken = []
-        if self._copy.checksum() != self._before:
+        if not self._before.holds(self._copy.model):
             broken.append("the model")
             self._copy = self._subject.private_copy()
         for what, tensor, kept in (
