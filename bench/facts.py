@@ -104,7 +104,6 @@ def explainer_facts(name: str) -> plan.ExplainerFacts:
 
 def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
     """The facts about one check under a protocol."""
-    per_stage = sum(measure.per == "stage" for measure in info.measures)
     return plan.CheckFacts(
         {},
         {"name": protocol.name, "hash": protocol.hash},

@@ -127,8 +127,6 @@ def verdicts(frame: pd.DataFrame, *, measure: str = "ssim", threshold: float | N
         modules["reports.judge_fitted"] = None
     if any(entry.get("origin") for entry in frame.attrs.get("measures", {}).values()):
         modules["reports.judge_own"] = None
-    if any(entry.get("origin") for entry in frame.attrs.get("measures", {}).values()):
-        modules["reports.judge_own"] = None
     others = [import_module(module).judge(frame) for module in modules]
     found = [part for part in (own, *others) if len(part)]
     return VerdictTable(pd.concat(found, ignore_index=True).astype(COLUMNS) if len(found) > 1 else (found or [own])[0])
