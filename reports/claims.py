@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reports import tables
+from reports import stats, tables
 from reports.papers import Claim, Paper, Term
 from reports.stats import Interval
 
@@ -37,7 +37,8 @@ def judge_claims(frame: pd.DataFrame, papers: Sequence[Paper], verdicts: pd.Data
     """Compute every claim from the records.
 
     Intervals are percentile bootstraps over images, crossed with seeds where there are several. Two terms with images
-    in common are compared on these, image by image; else each is drawn again for itself.
+    in common are compared on these, image by image; else each is drawn again for itself. For few images or seeds intervals
+    are widened as in `reports.stats`.
 
     Args:
         frame: tidy records.
@@ -231,8 +232,12 @@ def _related(claim: Claim, terms: list[Term], found: list[_Found]) -> tuple[Inte
     rest = numbers[1:][np.isfinite(numbers[1:])]
     if n < 2 or len(rest) < RESAMPLES // 2:
         return Interval(float(numbers[0]), float("nan"), float("nan")), points, n
-    low, high = np.quantile(rest, [0.025, 0.975])
-    return Interval(float(numbers[0]), float(low), float(high)), points, n
+    value = float(numbers[0])
+    low, high = (float(end) for end in np.quantile(rest, [0.025, 0.975]))
+    few = min(n, *(each.values.shape[1] for each in found if each.values.shape[1] > 1), stats.FEW)
+    factor = stats.small_sample_factor(few)
+    own = Interval(value, value - factor * max(value - low, 0.0), value + factor * max(high - value, 0.0))
+    return own, points, n
 
 
 def _combined(claim: Claim, drawn: list[Floats]) -> Floats:

@@ -86,6 +86,14 @@ def test_seeds_widen_the_interval():
     assert judged(alike)["ci_high"] == judged(alike)["ci_low"] == 0.5
 
 
+def test_few_images_widen_the_interval():
+    few, many = [0.4, 0.6] * 2, [0.4, 0.6] * 200
+    narrow = judged(records(frame_of(many)))
+    row = judged(records(frame_of(few)))
+    half = 3.182 * np.std(few, ddof=1) / 2  # Student's t with three degrees of freedom
+    assert row["ci_high"] - 0.5 == pytest.approx(half, rel=0.25) and narrow["ci_high"] - 0.5 < 0.02
+
+
 def test_a_number_about_a_set_brings_its_own_interval():
     rows = [
         row | {"image": None}
