@@ -33,6 +33,9 @@ def page(frame: pd.DataFrame, command: str) -> str:
         "Columns are stages. In the cascade everything from the output down to that layer is random, in the second table of a",
         "group that layer alone.\n",
     ]
+    absent = [f"`{name}`" for names in GROUPS.values() for name in names if name not in set(table["explainer"])]
+    if absent:
+        lines.append(f"Of the groups this run lacks {', '.join(absent)}.\n")
     for title, names in GROUPS.items():
         for check in ("cascading", "independent"):
             lines += [f"## {title}, {check}\n", to_markdown(_stages(table, names, check))]
