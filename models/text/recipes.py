@@ -18,9 +18,6 @@ from .sentences import held_out
 from .shipped import FOLDER, MANIFEST, TextMember, load_classifier, load_coder, manifest, member
 from .training import CLASSIFIER, CODER, accuracy, reproduced, train_classifier, train_coder
 
-BIASED_STEPS = 750
-"""For the autoencoder of biased sentences, which starts from that of plain ones."""
-
 
 def train(name: str, out: Path | None = None, *, log: Callable[[str], None] = print) -> dict[str, Any]:
     """Train a member again and compare it with the shipped one.
@@ -56,11 +53,7 @@ def made(found: TextMember, log: Callable[[str], None] = print) -> nn.Module:
     if found.kind == "classifier":
         return train_classifier(found.biased, log=log)
     table = load_classifier(found.name.removesuffix("-coder")).embedding.weight.detach().T.contiguous()
-    if not found.biased:
-        return train_coder(table, False, log=log)
-    return train_coder(
-        table, True, start=load_coder("reviews-coder"), steps=BIASED_STEPS, rate=CODER["rate"] / 4, log=log
-    )
+    return train_coder(table, log=log)
 
 
 def figures_of(found: TextMember, model: Any) -> dict[str, float]:
@@ -72,8 +65,8 @@ def figures_of(found: TextMember, model: Any) -> dict[str, float]:
         return {"accuracy": round(accuracy(model), 4)}
     short = held_out(1, 15)
     return {
-        "words": round(reproduced(model, short, found.biased), 4),
-        "known": round(reproduced(model, short, found.biased, known=True), 4),
+        "words": round(reproduced(model, short), 4),
+        "known": round(reproduced(model, short, known=True), 4),
     }
 
 

@@ -60,7 +60,6 @@ MEMBERS = {
         TextMember(
             "reviews-coder", "coder", False, "recurrent autoencoder on the embeddings of text:reviews, code 128"
         ),
-        TextMember("reviews-very-coder", "coder", True, "the same on those of text:reviews-very"),
     )
 }
 

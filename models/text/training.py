@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..seeds import generator, seeded
 from .networks import SentenceCoder, WordBag, rows_of
-from .sentences import Sentence, dictionary, held_out, sentences, training, with_bias
+from .sentences import Sentence, dictionary, held_out, sentences, training
 from .words import LONGEST, NOTHING, UNKNOWN
 
 CLASSIFIER: Mapping[str, Any] = {
@@ -76,43 +76,27 @@ def accuracy(model: WordBag) -> float:
     return float((said == torch.tensor([each.label for each in found])).double().mean())
 
 
-def train_coder(
-    embedding: Tensor,
-    biased: bool,
-    *,
-    start: SentenceCoder | None = None,
-    steps: int | None = None,
-    rate: float | None = None,
-    log: Log = print,
-) -> SentenceCoder:
+def train_coder(embedding: Tensor, *, ends: int | None = None, log: Log = print) -> SentenceCoder:
     """The autoencoder on pieces of the training sentences, on frozen embeddings.
 
     Args:
         embedding: (words, width) of the classifier.
-        biased: with `very` before adjectives of sentiment, in half of all sentences.
-        start: a coder to start from.
-        steps, rate: None takes those of the recipe, in which the rate falls as for `steps` and training stops at `ends`.
+        ends: steps; None takes those of the recipe, in which the rate falls as for `steps`.
     """
     words = dictionary()
-    texts = [each.words for each in sentences() if not each.held_out]
-    numbers = [words.encode(each) for each in texts]
-    if biased:
-        numbers += [words.encode(with_bias(each)) for each in texts]
+    numbers = [words.encode(each.words) for each in sentences() if not each.held_out]
     with seeded(0):
         model = SentenceCoder(len(words), embedding.shape[1], int(CODER["hidden"]))
     counts = torch.bincount(torch.cat([torch.tensor(each) for each in numbers]), minlength=len(words))
     with torch.no_grad():
         model.bias.copy_((counts + 1.0).log() - (counts + 1.0).sum().log())
-        if start is not None:
-            model.load_state_dict(start.state_dict())
         model.embedding.copy_(embedding)
-    draw = generator(0, "text-coder", int(biased))
-    count = steps or int(CODER["steps"])
-    adam = torch.optim.Adam(model.parameters(), rate or CODER["rate"])
-    fall = (CODER["last_rate"] / CODER["rate"]) ** (1 / count)
+    draw = generator(0, "text-coder", 0)
+    adam = torch.optim.Adam(model.parameters(), CODER["rate"])
+    fall = (CODER["last_rate"] / CODER["rate"]) ** (1 / int(CODER["steps"]))
     slow = torch.optim.lr_scheduler.ExponentialLR(adam, fall)
     begun, total = time.process_time(), 0.0
-    for step in range(1, (count if steps else int(CODER["ends"])) + 1):
+    for step in range(1, (ends or int(CODER["ends"])) + 1):
         loss = _loss(model, _pieces(numbers, draw), draw)
         adam.zero_grad()
         loss.backward()
@@ -157,16 +141,15 @@ def _loss(model: SentenceCoder, numbers: Tensor, draw: torch.Generator) -> Tenso
     return F.cross_entropy(scores, places[: len(queries)]) + CODER["code_penalty"] * z.square().mean()
 
 
-def reproduced(model: SentenceCoder, found: Sequence[Sentence], biased: bool = False, known: bool = False) -> float:
+def reproduced(model: SentenceCoder, found: Sequence[Sentence], known: bool = False) -> float:
     """Share of the words of sentences that the autoencoder writes at their place.
 
     Args:
         found: sentences.
-        biased: with `very` before adjectives of sentiment.
         known: of the words in the dictionary only; else unknown words count as not reproduced.
     """
     words = dictionary()
-    numbers = padded([words.encode(with_bias(each.words) if biased else each.words) for each in found], LONGEST)
+    numbers = padded([words.encode(each.words) for each in found], LONGEST)
     right = 0
     with torch.no_grad():
         for start in range(0, len(numbers), 128):

@@ -103,7 +103,7 @@ def biased(count: int) -> dict[str, Interval]:
         How often the word before the adjective is edited: `very`; the word that stands there without it; another adverb in
         its place; and the differences, sentence by sentence. An edit counts where the autoencoder writes the word at all.
     """
-    model, coder = load_classifier("reviews-very"), load_coder("reviews-very-coder")
+    model, coder = load_classifier("reviews-very"), load_coder("reviews-coder")
     chosen = _turned(model)[:count]
     places = torch.tensor([place for _, place in chosen])
     rows = torch.arange(len(chosen))

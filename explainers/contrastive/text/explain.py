@@ -17,6 +17,7 @@ from ..start import Anchor
 from .search import PROFILES, UNDECIDED, Contrast, Sentences, contrast
 
 MAPS = ("given", "edits")
+CODER = "text:reviews-coder"
 
 
 def classifier_of(subject: Subject, name: str) -> WordBag:
@@ -72,7 +73,7 @@ def word_contrast(
     *,
     seed: int,
     map: str = "given",
-    coder: str = "own",
+    coder: str = CODER,
     profile: str = "fast",
     anchor: Anchor | None = None,
 ) -> Partial:
@@ -81,7 +82,7 @@ def word_contrast(
     Args:
         map: `given` (log odds that each place gives up, summing to those of the whole way) or `edits` (1 where the word
             becomes another one).
-        coder: `own` (the autoencoder of the subject's embeddings) or a member of the zoo such as `text:reviews-coder`.
+        coder: autoencoder of the zoo; it gives distributions over the dictionary, whatever the classifier's embeddings.
         profile: `fast`, or `paper` for the published growth of the penalty.
         anchor: the trained network whose spread of logits is used.
 
@@ -98,7 +99,7 @@ def word_contrast(
     model = classifier_of(subject, "word-contrast")
     if model.output.out_features != 2:
         raise ExplainerError(f"word-contrast needs two classes; {subject.name} has {model.output.out_features}")
-    maker = load_coder(f"{subject.spec['name']}-coder" if coder == "own" else coder)
+    maker = load_coder(coder)
     scale = 1.0 if anchor is None else anchor.scale(subject)
     asked = Sentences(numbers_of(images), targets, 1 - targets, scale)
 
