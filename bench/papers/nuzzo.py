@@ -40,10 +40,12 @@ def _changes(explainer: str, where: str) -> Claim:
     )  # fmt: skip
 
 
-def _classes(explainer: str, statement: str, where: str, **bound: float) -> Claim:
+def _classes(
+    explainer: str, statement: str, where: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Claim:
     return Claim(
         f"classes-{explainer}", statement, where, f"SSIM of the maps of two classes of one mosaic, {explainer}",
-        Term(_MOSAIC, explainer, "class-similarity", "ssim"), **bound,
+        Term(_MOSAIC, explainer, "class-similarity", "ssim"), at_least=at_least, at_most=at_most,
     )  # fmt: skip
 
 
