@@ -239,7 +239,7 @@ def test_markdown_cannot_be_broken_by_a_name(table):
 
 def test_csv_comes_back(table, tmp_path):
     path = tables.write_csv(table, tmp_path / "deep" / "verdicts.csv")
-    pd.testing.assert_frame_equal(pd.read_csv(path, keep_default_na=False, na_values=[""]), table)
+    pd.testing.assert_frame_equal(table, pd.read_csv(path, keep_default_na=False, na_values=[""]))
 
 
 def test_verdicts_need_no_torch():
