@@ -80,6 +80,7 @@ def test_the_shipped_autoencoder_writes_most_words():
     assert reached >= 0.6 and reached == pytest.approx(figures["figures"]["words"], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_the_recipe_learn_something():
     table = shipped.load_classifier("reviews").embedding.weight.detach().T.contiguous()
     model = train_coder(table, ends=40, log=lambda line: None)
