@@ -16,7 +16,7 @@ from models.base import Subject
 from models.data import decode
 from models.naming import UsageError
 
-from . import morphs
+from . import morphs, registry
 from .base import Explainer, Explanation
 from .passes import shared_passes
 
@@ -80,7 +80,7 @@ def draw(
     if target is not None and not 0 <= target < shares.shape[1]:
         raise UsageError(f"--target is {target}; the classes of {subject.name} are 0 to {shares.shape[1] - 1}")
     chosen = shares.argmax(1).tolist() if target is None else [target] * len(pixels)
-    names = [each.name for each in explainers]
+    names = [_called(each) for each in explainers]
     found: list[list[Explanation]] = []
     for row in range(len(pixels)):
         with shared_passes():
@@ -130,6 +130,12 @@ def explanation_figure(
     for place, (made, name) in zip(places[1:], stories, strict=True):
         morphs.story(place, images[0], made, name, classes)
     return figure
+
+
+def _called(explainer: Explainer) -> str:
+    """Its name, with the explainer inside where the name leaves it out: `contrast` alone does not say whose maps it takes."""
+    inner = explainer.resolved.inner
+    return explainer.name if inner is None or "(" in explainer.name else f"{explainer.name}({registry.display(inner)})"
 
 
 def _map(axis: Any, made: Explanation, name: str) -> None:

@@ -245,6 +245,11 @@ def test_pictures_of_one_image_of_several_and_in_motion(toy, tmp_path):
             pictures.draw(subject, image, each, tmp_path / "no.gif")
 
 
+def test_titles_say_whose_maps_are_combined():
+    titles = [pictures._called(explainers.get(name)) for name in ("contrast(gradcam)", "contrast(lime)", "gradient")]
+    assert titles == ["contrast(gradcam)", "contrast(lime)", "gradient"]
+
+
 def test_two_classes_only():
     """No third class: the constraints are empty, and random falls on the only other class."""
     subject, images = classifier(classes=2, count=6)
