@@ -274,7 +274,7 @@ def picture_grid(
     """
     kept = [picture for picture in Store.open(run).read_pictures() if picture.meta.get("check") == "cascading"]
     known = sorted({name for picture in kept for name in picture.meta["images"]})
-    chosen = image or (known[0] if known else None)
+    chosen = image or (str(known[0]) if known else "")
     if chosen not in known:
         raise RunFolderError(
             f"no maps of {chosen or 'any image'} are kept in {run}; there are: {', '.join(known) or 'none'}."

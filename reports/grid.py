@@ -123,7 +123,7 @@ def with_targets(frame: pd.DataFrame) -> pd.DataFrame:
     column = column.cat.set_categories(pd.Index(sorted({*column.cat.categories, *made}), dtype="str"))
     codes = column.cat.codes.to_numpy(dtype=np.int64).copy()
     codes[chosen] = column.cat.categories.get_indexer(pd.Index(made, dtype="str"))[place]
-    told = pd.Series(pd.Categorical.from_codes(codes, dtype=column.dtype), index=frame.index)
+    told = pd.Series(pd.Categorical.from_codes(codes, categories=column.cat.categories), index=frame.index)
     return frame.assign(image=told.astype(frame["image"].dtype) if frame["image"].dtype == "str" else told)
 
 

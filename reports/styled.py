@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,14 +42,14 @@ class VerdictTable(pd.DataFrame):
     def style(self) -> Styler:
         """How the table looks: two decimals, a dash where there is no number, each verdict on its colour."""
         styler = pd.DataFrame(self).style
-        numbers = [name for name in _NUMBERS if name in self.columns]
-        others = [name for name in self.columns if name not in numbers]
+        numbers: list[Hashable] = [name for name in _NUMBERS if name in self.columns]
+        others: list[Hashable] = [name for name in self.columns if name not in numbers]
         styler = styler.format("{:z.2f}", subset=numbers, na_rep="–").format(escape="html", subset=others)
-        texts = [name for name in self.columns if not pd.api.types.is_numeric_dtype(self[name])]
+        texts: list[Hashable] = [name for name in self.columns if not pd.api.types.is_numeric_dtype(self[name])]
         styler = styler.set_properties(subset=texts, **{"text-align": "left"})
         if "verdict" in self.columns:
             styler = styler.map(_painted, subset=["verdict"])
-        counts = [name for name in self.columns if name not in texts]
+        counts: list[Hashable] = [name for name in self.columns if name not in texts]
         styler = styler.set_properties(subset=counts, **{"text-align": "right"})
         # Numbers of rows say nothing, least of all when rows were chosen.
         numbered = self.index.name is None and pd.api.types.is_integer_dtype(self.index)
