@@ -23,6 +23,10 @@ def test_the_distribution_holds_data_weights_and_templates_and_no_tests():
     for wanted in (
         "models/zoo/weights/fmnist-vgg-batch.safetensors",
         "models/zoo/weights/manifest.json",
+        "models/zoo/weights/text.json",
+        "models/zoo/weights/text-reviews-coder.safetensors",
+        "models/zoo/data/movie-reviews/sentences.tsv.gz",
+        "models/zoo/data/movie-reviews/LICENSE",
         "models/zoo/data/fashion-mnist/t10k-images-idx3-ubyte.gz",
         "models/zoo/data/fashion-mnist/LICENSE",
         "reports/templates/page.html",
