@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from explainers import Explainer
     from models.base import Subject
 
-SUFFIXES = (".png", ".pdf", ".svg")
+SUFFIXES = (".png", ".svg")
 
 
 def draw(
@@ -34,7 +34,7 @@ def draw(
 
     Args:
         image: an image file, or index or id of an image of the subject's data; where its evidence is known it is outlined.
-        out: `.png`, `.pdf` or `.svg` file.
+        out: `.png` or `.svg` file.
         against: the second class.
         target: the first class; None takes the model's prediction.
 
@@ -53,7 +53,7 @@ def draw(
 
     file = Path(out)
     if file.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out is {str(out)!r}; with --against give a file that ends in {', '.join(SUFFIXES)}")
+        raise UsageError(f"--out is {str(out)!r}; with --against give a file that ends in {' or '.join(SUFFIXES)}")
     pixels = load_image(image, subject)
     logits = subject.predict_logits(pixels)[0]
     first = int(logits.argmax()) if target is None else target
@@ -77,7 +77,7 @@ def draw(
             meta = {"explainer": explainer.name, "images": [image], "classes": [names]}
             pictures.append(Picture("", arrays, meta))
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(plots.to_bytes(two_classes(pictures, image), file.suffix.lower()[1:]))
+    file.write_bytes(plots.to_bytes(two_classes(pictures, image), "svg" if file.suffix.lower() == ".svg" else "png"))
     return "\n".join([*lines, f"written to {file}"])
 
 
