@@ -150,3 +150,15 @@ def test_declared():
     known = {info.name: {measure.name for measure in info.measures} for info in CHECKS}
     assert known["spread"] == known["extreme"] and {f"flip-{name}" for name in ATTRIBUTES} < known["attributes"]
     assert dataclasses.is_dataclass(CHECKS[0])
+
+
+def test_the_shipped_explainers_change_what_was_asked_about_and_the_confounder_of_a_biased_classifier():
+    found = {}
+    for model, steps in (("[attribute=brightness]", 800), ("-confounded", 800), ("[attribute=stripe]", 500)):
+        name = f"progressive-exaggeration[steps={steps},width=8]"
+        rows = measured(models.load(f"fmnist-planted{model}"), [name], ["attributes"], 48)
+        found[model] = {measure: values for (_, _, measure), values in rows.items()}
+    for model in ("[attribute=brightness]", "[attribute=stripe]"):
+        assert np.mean(found[model]["flip-asked"]) >= 0.7 and np.mean(found[model]["flips-beside"]) <= 0.25
+    biased, unbiased = (np.mean(found[model]["confounding"]) for model in ("-confounded", "[attribute=brightness]"))
+    assert biased - unbiased >= 0.15
