@@ -92,7 +92,7 @@ def curves(frame: pd.DataFrame) -> pd.DataFrame:
     reach = _Z * np.sqrt(variance / (total["n"] - 1).where(total["n"] > 1))
     total["low"], total["high"] = total["mean"] - reach, total["mean"] + reach
     total["share"] = (total["stage"] / total["stage"].max()).astype("float64")
-    return total[columns]
+    return total[columns].astype(dict.fromkeys((*GROUP, "order"), "str"))
 
 
 def _column(block: Block) -> dict[str, float]:
