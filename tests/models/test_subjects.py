@@ -7,9 +7,10 @@ from torch import nn
 
 import models
 from models.adapters import from_tensor
+from models.data import fashion_mnist
 from models.fold import folded
 from models.naming import UsageError
-from models.zoo import catalogue
+from models.zoo import catalogue, recipes
 from models.zoo.recipes import train
 
 
@@ -191,6 +192,7 @@ def test_the_manifest_is_plain_json():
 
 
 @pytest.mark.slow
-def test_the_recipe_learns_in_one_epoch(tmp_path):
-    found = train("fmnist-vgg", tmp_path, epochs=1, log=lambda line: None)
+def test_the_recipe_learns_in_three_epochs_of_the_embedded_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "full_training_set", lambda: fashion_mnist("train10k"))
+    found = train("fmnist-vgg", tmp_path, epochs=3, log=lambda line: None)
     assert found["accuracy"] > 0.8 and found["difference"] < 0
