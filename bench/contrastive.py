@@ -83,7 +83,7 @@ class Piece:
         if "generator" in dict(explainer.resolved.params):
             from explainers.contrastive.start import KINDS, belonging
 
-            text = dict(explainer.resolved.params)["generator"]
+            text = str(dict(explainer.resolved.params)["generator"])
             name = belonging(models.load(self.model), text) if text in KINDS else text
             drawn = models.load_generator(name).identity()
         known = json.dumps([weights, explainer.spec, drawn, self.seed, self.images], sort_keys=True, default=str)
@@ -192,7 +192,7 @@ def spread_of_codes(piece: Piece) -> Values:
     subject, explainer = models.load(piece.model), explainers.get(piece.explainer)
     params = dict(explainer.resolved.params)
     images = subject.sample(piece.images, seed=piece.seed)[0]
-    pair, embed = fitted(subject, NAME, params), embedder(subject, params["layer"])
+    pair, embed = fitted(subject, NAME, params), embedder(subject, str(params["layer"]))
     with torch.no_grad():
         h, codes = embed(images), pair.images.encode(images)
         error = (pair.decode(codes) - images).square().flatten(1).mean(1)

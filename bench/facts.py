@@ -16,7 +16,6 @@ from .checks.base import MODEL, CheckInfo
 from .config import Config
 from .protocols import Protocol
 
-
 _DECLARED = ("per_search", "family", "staged", "draws", "block", "about_model", "truth", "fitted")
 
 

@@ -17,7 +17,6 @@ from .cell import Cell, canonical, digest
 from .checks.base import BLOCK, MODEL
 from .sized import Size, Suite
 
-
 WORDS = "words"
 """In place of a kind of ground truth: the subject reads sentences, which only checks of these families compare."""
 FOR_WORDS = ("randomization", "calibration")

@@ -172,8 +172,10 @@ class _Values:
         return frame[chosen.to_numpy(dtype=bool)]
 
     def _one(self, term: Term, measure: str) -> float:
-        values = self._rows(term, measure)["value"].dropna() if measure else []
-        return float(np.mean(values)) if len(values) else float("nan")
+        if not measure:
+            return float("nan")
+        values = self._rows(term, measure)["value"].dropna()
+        return float(values.mean()) if len(values) else float("nan")
 
     def _verdict(self, term: Term, about: str) -> _Found | str:
         table = self.verdicts

@@ -42,9 +42,7 @@ def show(
             known = [str(card["name"]) for card in cards]
             cards = [card for card in cards if card["name"] == name]
             if not cards:
-                raise UsageError(
-                    f"there is no {what[:-1]} {name!r}{near(name, known)}; bench list {what} shows all"
-                )
+                raise UsageError(f"there is no {what[:-1]} {name!r}{near(name, known)}; bench list {what} shows all")
         if as_json:
             print(json.dumps(cards if name is None else cards[0], indent=1, default=str))
         elif name is not None:
@@ -127,10 +125,7 @@ def _models(_: list[str]) -> list[Card]:
     from bench import plugins
 
     found = [asdict(card) for card in models.names()]
-    extra = [
-        {"name": name, "summary": value, "origin": "entry point"}
-        for name, value in plugins.model_names().items()
-    ]
+    extra = [{"name": name, "summary": value, "origin": "entry point"} for name, value in plugins.model_names().items()]
     return found + extra
 
 
@@ -209,9 +204,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(
-            f"{key}" if isinstance(given, dict) else f"{key}={given}" for key, given in value.items()
-        )
+        return ", ".join(f"{key}" if isinstance(given, dict) else f"{key}={given}" for key, given in value.items())
     if isinstance(value, list | tuple):
         return ", ".join("" if item is None else str(item) for item in value)
     return f"{value:.4f}" if isinstance(value, float) and not value.is_integer() else str(value)
