@@ -15,6 +15,7 @@ from .checks import CHECKS, own
 from .checks.base import MODEL, CheckInfo
 from .config import Config
 from .protocols import Protocol
+from .traits import CheckFacts, ExplainerFacts, SubjectFacts
 
 _DECLARED = ("per_search", "family", "staged", "draws", "block", "about_model", "truth", "fitted")
 
@@ -86,7 +87,7 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
     return Facts(built, data, protocol, tuple(answer["devices"]), side, tuple(loaded), in_process)
 
 
-def explainer_facts(name: str) -> plan.ExplainerFacts:
+def explainer_facts(name: str) -> ExplainerFacts:
     """The facts about one explainer, without torch.
 
     Raises:
@@ -98,12 +99,12 @@ def explainer_facts(name: str) -> plan.ExplainerFacts:
     info = json.loads(json.dumps(asdict(explainers.card(spec.name)), default=str))
     info["cost"] = explainers.cost_of(spec)
     label = explainers.label(spec)
-    return plan.ExplainerFacts(label, explainers.identity(spec), info["version"], info, name if name != label else "")
+    return ExplainerFacts(label, explainers.identity(spec), info["version"], info, name if name != label else "")
 
 
-def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
+def check_facts(info: CheckInfo, protocol: Protocol) -> CheckFacts:
     """The facts about one check under a protocol."""
-    return plan.CheckFacts(
+    return CheckFacts(
         {},
         {"name": protocol.name, "hash": protocol.hash},
         info.version,
@@ -113,10 +114,10 @@ def check_facts(info: CheckInfo, protocol: Protocol) -> plan.CheckFacts:
     )
 
 
-def subject_facts(values: dict[str, Any]) -> plan.SubjectFacts:
+def subject_facts(values: dict[str, Any]) -> SubjectFacts:
     """The facts about a subject, from the JSON of `bench.subjects.describe`."""
     tuples = {name: tuple(values[name]) for name in ("indices", "ids", "stages")}
-    return plan.SubjectFacts(**{**values, **tuples})
+    return SubjectFacts(**{**values, **tuples})
 
 
 def measures() -> dict[str, dict[str, Any]]:
@@ -153,9 +154,9 @@ def _called(text: str) -> str:
     return explainer_facts(explainers.expand(text)[0]).name
 
 
-def _told_apart(subjects: list[plan.SubjectFacts]) -> list[plan.SubjectFacts]:
+def _told_apart(subjects: list[SubjectFacts]) -> list[SubjectFacts]:
     """The subjects, refused where records would not tell one from another."""
-    known: dict[str, plan.SubjectFacts] = {}
+    known: dict[str, SubjectFacts] = {}
     for each in subjects:
         other = known.setdefault(each.name, each)
         if other.identity != each.identity:
@@ -166,7 +167,7 @@ def _told_apart(subjects: list[plan.SubjectFacts]) -> list[plan.SubjectFacts]:
     return subjects
 
 
-def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]) -> list[plan.ExplainerFacts]:
+def _explainers(suite: suites.Suite, config: Config, loaded: list[plugins.Plugin]) -> list[ExplainerFacts]:
     import explainers
 
     try:

@@ -14,7 +14,8 @@ from models.naming import UsageError
 from reports.files import RunFolderError
 
 from . import devices, plugins
-from .plan import WORDS, blocks
+from .plan import blocks
+from .traits import WORDS
 
 if TYPE_CHECKING:
     from models.base import Subject

@@ -57,7 +57,7 @@ class Context:
         plugins: files and modules to import first.
         own_process: the worker may set process-wide things (threads, signals).
         fail_fast: stop the shard at the first failed cell.
-        memory: bytes that one worker may use for explanations; None = half of what is free on its device.
+        memory: bytes one worker may use for explanations; None = half of what is free on its device.
         run: token of the run, the same for all its workers.
         timeout: seconds for one cell, None for no limit.
         home: what tells the run folder from another one at the same path on another machine; empty = it is here.

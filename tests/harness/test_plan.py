@@ -7,8 +7,9 @@ import pytest
 from bench import plan, suites
 from bench.checks import CHECKS as DECLARED
 from bench.facts import check_facts
-from bench.plan import ExplainerFacts, Shard, SubjectFacts, blocks, build, join
+from bench.plan import Shard, blocks, build, join
 from bench.protocols import get
+from bench.traits import ExplainerFacts, SubjectFacts
 from models.naming import UsageError
 
 CHECKS = {name: check_facts(DECLARED[name], get("recommended")) for name in suites.get("randomization").checks}

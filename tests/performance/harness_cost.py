@@ -72,8 +72,9 @@ def of_a_real_run(folder: Path) -> float:
 
 def planned(cells: int) -> None:
     """Plan about so many cells of a hundred explainers."""
+    from bench.traits import ExplainerFacts
     from reports import planned as files
-    from tests.harness.test_plan import ExplainerFacts, made
+    from tests.harness.test_plan import made
 
     names = [ExplainerFacts(f"e{number}", {"name": f"e{number}"}, 1, {"cost": 1.0}) for number in range(100)]
     begun = seconds()
