@@ -24,6 +24,9 @@ KEY = re.compile(r"[0-9a-f]{8,64}")
 PACK_CELLS = 2048
 """Cells of a full pack; what a damaged pack can cost."""
 
+ATTEMPTS = 50
+"""Readings that may be overtaken by somebody who folds; each time the other one has got on, so it comes to an end."""
+
 _PACK = re.compile(r"[0-9a-f]{16}")
 _Stamp = tuple[int, int, int]
 _Span = tuple[int, int, int]
@@ -113,7 +116,7 @@ class Records:
         Raises:
             SchemaError: a newer release wrote some of them.
         """
-        for _ in range(3):
+        for _ in range(ATTEMPTS):
             try:
                 return self._read(keys, planned, coded=coded)
             except FileNotFoundError:

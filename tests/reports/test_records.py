@@ -160,6 +160,7 @@ FOLDER = """
 import sys
 sys.path[:0] = [{root!r}]
 from reports import records
+from reports import records
 from reports.store import Store
 records.PACK_CELLS = 4
 store = Store.open({run!r})
@@ -194,6 +195,21 @@ def test_readers_and_folders_beside_each_other_lose_nothing(tmp_path):
         process.kill()
         process.communicate()
     assert number > 2
+
+
+def test_a_reader_that_is_overtaken_many_times_still_reads_everything(tmp_path, monkeypatch):
+    store, _ = filled(tmp_path / "run", 4)
+    before, table, overtaken = store.records(), records.Records._table, []
+
+    def folded_meanwhile(self, key, path, strict=False):
+        if strict and len(overtaken) < 12:
+            overtaken.append(key)
+            raise FileNotFoundError(path)
+        return table(self, key, path, strict)
+
+    monkeypatch.setattr(records.Records, "_table", folded_meanwhile)
+    pd.testing.assert_frame_equal(Store.open(store.path).records(), before, check_exact=True)
+    assert len(overtaken) == 12
 
 
 def test_an_older_folder_is_read_and_brought_to_the_present_when_it_is_written_again(tmp_path):
