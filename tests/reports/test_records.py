@@ -160,7 +160,6 @@ FOLDER = """
 import sys
 sys.path[:0] = [{root!r}]
 from reports import records
-from reports import records
 from reports.store import Store
 records.PACK_CELLS = 4
 store = Store.open({run!r})
