@@ -22,10 +22,11 @@ _INCHES = 1.05
 
 
 def mosaic_examples(picture: Picture, *, theme: Theme = "light") -> Figure:
-    """Draw the images of a picture with the evidence of both classes outlined.
+    """Draw the images of a picture with the evidence of both classes outlined, and thin and gray all other cells.
 
     Args:
-        picture: with the arrays `images` (n, C, H, W) and `masks` (n, 2, H, W).
+        picture: with the arrays `images` (n, C, H, W) and `masks` (n, 2, H, W); where they are known also `boxes`
+            (n, cells, 4), top, left, height and width of every cell, -1 where an image has fewer.
         theme: colours of the text.
 
     Returns:
@@ -37,6 +38,8 @@ def mosaic_examples(picture: Picture, *, theme: Theme = "light") -> Figure:
         for number, image in enumerate(images):
             axis = figure.add_subplot(1, len(images), number + 1)
             axis.imshow(_pixels(image), interpolation="nearest")
+            for box in picture.arrays["boxes"][number] if "boxes" in picture.arrays else ():
+                _cell(axis, box, masks[number])
             for place in range(2):
                 _outlined(axis, masks[number][place], place)
             axis.set_title(f"{names[number][0]} —\n{names[number][1]} - -", fontsize=7.5)
@@ -99,6 +102,15 @@ def _outlined(axis: Axes, mask: Array, place: int) -> None:
             [start[0], end[0]], [start[1], end[1]], color=_COLOURS[place], linestyle=_LINES[place], linewidth=1.4,
             solid_capstyle="butt",
         )  # fmt: skip
+
+
+def _cell(axis: Axes, box: Array, masks: Array) -> None:
+    """The border of a cell that holds neither class, thin and gray."""
+    top, left, height, width = (int(value) for value in box)
+    if top < 0 or masks[:, top : top + height, left : left + width].any():
+        return
+    x, y = [left, left + width, left + width, left, left], [top, top, top + height, top + height, top]
+    axis.plot([value - 0.5 for value in x], [value - 0.5 for value in y], color="#999999", linewidth=0.7)
 
 
 def outline(mask: Array) -> list[tuple[tuple[float, float], tuple[float, float]]]:

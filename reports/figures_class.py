@@ -33,7 +33,10 @@ _TWO = (
     "class, blue against it. Where the evidence is known it is outlined, solid for the first class, dashed for the second. An "
     "explainer that answers for the class has its relevance in the outlined place and a difference that separates the two."
 )
-_CELLS = "Images whose evidence is known; solid outlines hold the first class asked about, dashed ones the second."
+_CELLS = (
+    "Images whose evidence is known; solid outlines hold the first class asked about, dashed ones the second, thin gray ones "
+    "the other cells."
+)
 _NAMES = {"grid-localisation": "mosaics", "planted-cue": "planted cues"}
 _MARKERS = {"class-similarity": "o", "class-similarity-top2": "s", "class-similarity-least": "^"}
 _SHORT = {

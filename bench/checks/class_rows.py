@@ -66,7 +66,12 @@ class Sheet:
 
 
 def picture(
-    meta: Mapping[str, Any], images: Tensor, first: Tensor, second: Tensor, masks: tuple[Tensor, Tensor] | None
+    meta: Mapping[str, Any],
+    images: Tensor,
+    first: Tensor,
+    second: Tensor,
+    masks: tuple[Tensor, Tensor] | None,
+    boxes: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """The maps of a few images for two classes, in the layout of `reports.pictures`.
 
@@ -75,13 +80,16 @@ def picture(
         images: (n, C, H, W) in [0, 1].
         first, second: (n, H, W), the maps for the two classes.
         masks: the evidence of the two classes, (n, H, W) bool each, None where it is not known.
+        boxes: all places of each image, (n, cells, 4) int16: top, left, height, width; -1 where an image has fewer.
 
     Returns:
-        `{"arrays": {"maps": (n, 2, H, W), "images", "masks": (n, 2, H, W)}, "meta"}`.
+        `{"arrays": {"maps": (n, 2, H, W), "images", "masks": (n, 2, H, W), "boxes"}, "meta"}`.
     """
     arrays = {"maps": _stacked(first, second).astype(np.float32), "images": images.float().cpu().numpy()}
     if masks is not None:
         arrays["masks"] = _stacked(*masks).astype(np.uint8)
+    if boxes is not None:
+        arrays["boxes"] = boxes
     return {"arrays": arrays, "meta": dict(meta)}
 
 

@@ -346,4 +346,4 @@ class _Questions:
         }  # fmt: skip
         maps = self.answers[name].maps
         masks = (self._masks(one), self._masks(two)) if known else None
-        return picture(meta, self.images[places], maps[one], maps[two], masks)
+        return picture(meta, self.images[places], maps[one], maps[two], masks, self.scenes.boxes(places))

@@ -84,6 +84,21 @@ class Scenes:
         found = [truth.mask(self.indices[place], label) for place, label in zip(places, classes, strict=True)]
         return torch.from_numpy(np.stack(found))
 
+    def boxes(self, places: Sequence[int]) -> np.ndarray | None:
+        """All cells of the images at some places, filled or empty, (n, cells, 4) int16: top, left, height, width.
+
+        Returns:
+            None where the evidence is not known; -1 where an image has fewer cells than another.
+        """
+        if self.truth is None:
+            return None
+        scenes = [self.truth.scene(self.indices[place]) for place in places]
+        found = np.full((len(scenes), max((len(scene.cells) for scene in scenes), default=0), 4), -1, np.int16)
+        for row, scene in enumerate(scenes):
+            for number, cell in enumerate(scene.cells):
+                found[row, number] = (cell.box.top, cell.box.left, cell.box.height, cell.box.width)
+        return found
+
 
 def own(subject: Subject, indices: Sequence[int]) -> Scenes:
     """The subject's own images at these indices; where their evidence is known the oracle is told of it."""

@@ -17,6 +17,7 @@ from bench.checks.discrimination import run_block
 from models.base import Subject
 from models.data import ImageSet
 from reports import schema
+from reports.judge_class import judge
 
 from .fakes import copied, gradient, noise
 from .scenery import CLASSES, ClassCard, Plain, broken, by_image, finder, items, mosaics, oracle, plain, vandal
@@ -163,9 +164,37 @@ def test_a_model_of_ones_own_is_asked_on_its_images_and_on_mosaics_of_them() -> 
     assert set(frame(found["class-similarity-top2", "o"])["status"]) == {"not-applicable"}
     rows = frame(found["grid-localisation", "g"])
     assert rows["image"].str.startswith("plain/mosaic/").all()
-    assert set(rows[rows["measure"] == "certified"]["value"].dropna()) <= {0.0, 1.0}
     mass = values(found["grid-localisation", "o"], "mass")
     assert (mass == 1.0).all()
+
+
+def doubled() -> ImageSet:
+    """The toy items at twice their size, with nothing known of them: the tiles of their mosaics have the size of the items."""
+    source = items()
+
+    def read(indices: Sequence[int]) -> np.ndarray:
+        return source.read(indices).repeat(2, axis=2).repeat(2, axis=3)
+
+    return ImageSet("doubled", source.labels, source.ids, source.class_names, (1, 16, 16), read)
+
+
+def test_the_certificate_of_mosaics_of_ones_own_images_tells_use_from_a_fixed_preference() -> None:
+    data = doubled()
+    assert data.truth is None
+    members = [Plain("g", gradient), Plain("c", copied)]
+    used = frame(asked(members, ["grid-localisation"], finder(data))["grid-localisation", "g"])
+    assert used["image"].str.startswith("doubled/mosaic/").all()
+    assert (used[used["measure"] == "certified"]["value"] == 1).sum() >= 12
+    # It ranks the classes in one order, whatever it sees: where its favourite is shown it is found, and no cell is needed.
+    blind = finder(data)
+    with torch.no_grad():
+        blind.model.head.weight.zero_()  # type: ignore[operator,union-attr]
+        blind.model.head.bias.copy_(torch.arange(float(CLASSES)))  # type: ignore[operator,union-attr]
+    rows = frame(asked(members, ["grid-localisation"], blind)["grid-localisation", "c"])
+    flags = rows[(rows["measure"] == "certified") & (rows["status"] == "ok")]["value"]
+    assert len(flags) and (flags == 0).all()
+    (row,) = judge(rows).to_dict("records")
+    assert row["verdict"] == "UNDEFINED" and "no cell is certified" in row["reason"]
 
 
 def test_a_model_that_does_not_use_the_evidence_is_refused_with_the_line_that_fails() -> None:
@@ -215,6 +244,13 @@ def test_pictures_hold_both_maps_and_both_places() -> None:
     assert kept is not None
     assert kept["arrays"]["maps"].shape == (3, 2, 16, 16) == kept["arrays"]["masks"].shape
     assert (kept["arrays"]["maps"][kept["arrays"]["masks"] == 0] == 0).all()
+    boxes = kept["arrays"]["boxes"]
+    assert boxes.shape == (3, 4, 4) and boxes.dtype == np.int16
+    for masks, cells in zip(kept["arrays"]["masks"], boxes, strict=True):
+        covered = np.zeros((16, 16), bool)
+        for top, left, height, width in cells[cells[:, 0] >= 0]:
+            covered[top : top + height, left : left + width] = True
+        assert covered[masks.max(0) > 0].all() and covered.sum() in (128, 256)
     assert len(kept["meta"]["classes"]) == 3 and max(max(pair) for pair in kept["meta"]["targets"]) < CLASSES
 
 

@@ -9,7 +9,7 @@ import pytest
 from test_judge_class import BASELINES, located, similar
 
 from reports import schema
-from reports.class_pictures import outline, two_classes
+from reports.class_pictures import mosaic_examples, outline, two_classes
 from reports.figures_class import sections
 from reports.frame import load
 from reports.page import Shown
@@ -97,6 +97,22 @@ def test_the_outline_of_a_box_is_its_border():
         frozenset({(1.5, 0.5), (1.5, 2.5)}), frozenset({(5.5, 0.5), (5.5, 2.5)}),
     }  # fmt: skip
     assert outline(np.zeros((3, 3))) == []
+
+
+def test_every_cell_of_an_example_is_outlined_and_those_of_no_class_thin():
+    corners = [(0, 0), (0, 4), (4, 0), (4, 4)]
+    two = np.full((2, 4, 4), -1, np.int16)
+    two[0] = [(top, left, 4, 4) for top, left in corners]
+    two[1, :2] = [(0, 0, 4, 4), (4, 4, 4, 4)]
+    figure = mosaic_examples(Picture("k", {**arrays(), "boxes": two}, meta("e")))
+    widths = [[line.get_linewidth() for line in axis.lines] for axis in figure.axes]
+    # Two outlines of four sides each; of the four cells of the first image two more, of the second image none.
+    assert [len(each) for each in widths] == [2 + 8, 8]
+    assert sorted(widths[0])[:2] == [0.7, 0.7] and min(widths[1]) > 1
+    thin = [line for line in figure.axes[0].lines if line.get_linewidth() == 0.7]
+    assert {(line.get_xdata()[0], line.get_ydata()[0]) for line in thin} == {(3.5, -0.5), (-0.5, 3.5)}
+    without = mosaic_examples(Picture("k", arrays(), meta("e")))
+    assert [len(axis.lines) for axis in without.axes] == [8, 8]
 
 
 def test_two_maps_that_are_apart_look_apart_and_a_zero_map_is_named():
