@@ -12,9 +12,12 @@ COUNT = 5_000
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 PLACE_CLASSES = tuple(f"{place}: {name}" for place in PLACES for name in FASHION_CLASSES)
 SUMMARIES = {
-    "fmnist-mosaic": "items of two or four classes in 2x2 and 1x2 mosaics, 64x64 gray, with masks of the evidence",
-    "fmnist-cue": "5x5 patterns at random places of unrelated images decide the classes, 32x32 gray, with masks",
-    "fmnist-difull": "2x2 mosaics whose classes are counted per cell (40), for a network with one head per cell",
+    "fmnist-mosaic": "items of two or four classes in 2x2 and 1x2 mosaics, 64x64 gray, with masks of the evidence; mosaics "
+    "of no item are drawn in training only",
+    "fmnist-cue": "5x5 patterns at random places of unrelated images decide the classes, 32x32 gray, with masks; images "
+    "without a pattern are drawn in training only",
+    "fmnist-difull": "2x2 mosaics whose classes are counted per cell (40), for a network with one head per cell; mosaics of "
+    "no item are drawn in training only",
 }
 NAMES = (*SUMMARIES, *(f"{name}-train" for name in SUMMARIES))
 

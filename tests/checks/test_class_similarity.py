@@ -87,6 +87,15 @@ def test_a_class_is_found_where_nothing_that_is_absent_ranks_above_it() -> None:
     assert recognised(torch.tensor([1.0, 1.0]), (0,)) == (), "a tie is not found"
 
 
+def test_an_image_that_shows_one_class_has_no_other() -> None:
+    scores = torch.tensor([[5.0, 1.0, 3.0], [5.0, 1.0, 3.0]])
+    found = ask(scores, [0, 0], ["a", "b"], [(0,), (0, 2)], ["shown", "other"])
+    assert found.of("shown") == [0, 0] and found.of("other") == [None, 2]
+    # The second class is shown, but the model ranks an absent one above it.
+    missed = ask(scores[:1], [0], ["a"], [(0, 1)], ["shown", "other"])
+    assert missed.of("shown") == [0] and missed.of("other") == [None]
+
+
 def test_one_class_and_scores_that_are_not_finite_have_no_pairs() -> None:
     alone = ask(torch.ones(2, 1), [0, 0], ["a", "b"], None, ["first", "second", "least"])
     assert alone.of("first") == [0, 0] and alone.of("second") == [None, None] == alone.of("least")

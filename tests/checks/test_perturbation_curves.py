@@ -27,7 +27,8 @@ def test_invariants(name: str) -> None:
     images = scene.images
     plain = subject.module(images).detach().double()
     for curves in (morf, lerf):
-        assert torch.equal(curves[:, 0, 1], plain.gather(1, scene.targets[:, None])[:, 0])
+        for readout, values in enumerate((plain.softmax(1), plain)):
+            assert torch.equal(curves[:, 0, readout], values.gather(1, scene.targets[:, None])[:, 0])
         assert torch.equal(curves[:, -1], morf[:, -1])
     assert (morf[:, 0, 2] == 1).all()
     # Negation swaps the two curves to the last bit, ties included.
@@ -53,7 +54,7 @@ def test_curves_are_those_of_a_plain_loop(name: str) -> None:
     order = maps.flatten(1).argsort(1, descending=True)
     morf, _ = both(scene, chosen, maps)
     for image in range(COUNT):
-        for step in range(STEPS):
+        for step in range(STEPS + 1):
             mask = torch.zeros(SIDE * SIDE, dtype=torch.bool)
             mask[order[image, : step * SIDE * SIDE // STEPS]] = True
             found = []

@@ -31,4 +31,7 @@ def test_a_run_of_patches_is_judged_and_drawn(tmp_path) -> None:
     assert set(frame.suite) == {"patch-perturbation"} and (frame.status == "ok").any()
     assert (tmp_path / "run" / "measures.json").exists()
     pages = reports.write_report(tmp_path / "run")
-    assert pages[0].read_text().count("faithfulness") >= 1
+    text = pages[0].read_text()
+    assert text.count("faithfulness") >= 1 and "Curves, patches replaced by black" in text
+    drawn = [page for page in pages if page.name.endswith("patch-perturbation-black-curves.png")]
+    assert len(drawn) == 1 and drawn[0].stat().st_size > 1000

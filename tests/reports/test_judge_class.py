@@ -144,6 +144,13 @@ def test_what_the_model_gets_wrong_is_counted_and_nothing_else_is_dropped():
     assert none["verdict"] == "UNDEFINED" and "(40 left out)" in none["reason"]
 
 
+def test_images_in_which_the_model_finds_one_class_have_no_pair_to_compare():
+    alone = rows("e", "class-similarity", "ssim", 0.5, ["not-applicable"] * IMAGES)
+    row = judged(alone, check="class-similarity")
+    assert row["verdict"] == "UNDEFINED" and row["n"] == 0
+    assert "fewer than two of the classes" in row["reason"] and "(40 left out)" in row["reason"]
+
+
 def test_an_explainer_that_cannot_be_asked_is_not_the_fault_of_the_model():
     silent = ["not-applicable"] * IMAGES
     records = [
