@@ -105,12 +105,14 @@ def _outlined(axis: Axes, mask: Array, place: int) -> None:
 
 
 def _cell(axis: Axes, box: Array, masks: Array) -> None:
-    """The border of a cell that holds neither class, thin and gray."""
+    """The border of a cell that holds neither class, thin and gray, a little inside so that no thick one covers it."""
     top, left, height, width = (int(value) for value in box)
     if top < 0 or masks[:, top : top + height, left : left + width].any():
         return
-    x, y = [left, left + width, left + width, left, left], [top, top, top + height, top + height, top]
-    axis.plot([value - 0.5 for value in x], [value - 0.5 for value in y], color="#999999", linewidth=0.7)
+    inset = 0.03 * min(height, width)
+    west, east = left - 0.5 + inset, left + width - 0.5 - inset
+    north, south = top - 0.5 + inset, top + height - 0.5 - inset
+    axis.plot([west, east, east, west, west], [north, north, south, south, north], color="#999999", linewidth=0.7)
 
 
 def outline(mask: Array) -> list[tuple[tuple[float, float], tuple[float, float]]]:

@@ -55,6 +55,16 @@ class Scored:
         """ABPC minus that of the random order, per image."""
         return _paired(self.own, self.random)
 
+    @property
+    def asked(self) -> int:
+        """Number of images that the model gets right."""
+        return sum(self.counts.values()) - self.counts.get("not-applicable", 0)
+
+    @property
+    def flat(self) -> int:
+        """Number of maps that order no pixels; where they are more than half, nothing is judged."""
+        return sum(self.counts.get(status, 0) for status in _DEGENERATE)
+
 
 @dataclass
 class _Row:
@@ -173,11 +183,9 @@ class _Table:
         found = self.scored.get(group)
         if found is None or not found.counts:
             return _Row("UNDEFINED", self._nothing(group))
-        counts, total = found.counts, sum(found.counts.values())
-        if counts.get("not-applicable", 0) == total:
+        counts, asked, flat = found.counts, found.asked, found.flat
+        if not asked:
             return _not_applicable(group, self._wrong(group))
-        asked = total - counts.get("not-applicable", 0)
-        flat = sum(counts.get(status, 0) for status in _DEGENERATE)
         if flat > asked / 2:
             kind = max(_DEGENERATE, key=lambda status: counts.get(status, 0)).removeprefix("degenerate-")
             return _Row("UNDEFINED", f"the maps are {kind} on {flat} of {asked} images: they order no pixels")
@@ -211,9 +219,8 @@ class _Table:
         wrong = found.counts.get("not-applicable", 0)
         if wrong:
             parts.append(f"{wrong} that the model gets wrong are left out")
-        flat = sum(found.counts.get(status, 0) for status in _DEGENERATE)
-        if flat:
-            parts.append(f"{flat} maps without an order count as random order")
+        if found.flat:
+            parts.append(f"{found.flat} maps without an order count as random order")
         rest = {status: count for status, count in found.counts.items() if status in ("non-finite", "failed")}
         if rest:
             parts.append(f"without a value: {_listed(rest)}")
@@ -231,8 +238,8 @@ class _Table:
             verdicts = [made[check].verdict for check in checks]
             kind = "N/A" if verdicts and set(verdicts) == {"N/A"} else "UNDEFINED"
             return _Row(kind, made[checks[0]].reason if checks else "only its own counterfactuals replaced pixels")
-        faced = _faced(self.scored, place, known)
-        judged = dict(zip(faced, _outcomes(list(faced.values())), strict=True))
+        against = faced(self.scored, place, known)
+        judged = dict(zip(against, _outcomes(list(against.values())), strict=True))
         rivals = list(dict.fromkeys(rival for _, rival in judged))
         beaten = [check for check in known if all(judged.get((check, rival), 1) > 0 for rival in rivals)]
         lost = [check for check in known if any(judged.get((check, rival), 1) < 0 for rival in rivals)]
@@ -272,10 +279,19 @@ def _not_applicable(group: Group, wrong: bool) -> _Row:
     return _Row("N/A", "the explainer has no counterfactual image to take pixels from")
 
 
-def _faced(
+def faced(
     scores: Mapping[Group, Scored], place: Place, checks: Iterable[str]
 ) -> dict[tuple[str, str], paired.Difference]:
-    """Paired differences of one explainer to random order and to each baseline, per replacement."""
+    """Paired differences of one explainer to random order and to each baseline, per replacement.
+
+    Args:
+        scores: see `scored`.
+        place: subject, suite and explainer.
+        checks: those under which the explainer has values.
+
+    Returns:
+        (check, rival) -> mean difference of ABPC over the images that both have, > 0 = the explainer is better.
+    """
     subject, suite, explainer = place
     found: dict[tuple[str, str], paired.Difference] = {}
     for check in checks:

@@ -1,16 +1,17 @@
-"""Tables of pixel perturbation: scores beside those of random order, and curves with bands."""
+"""Tables of pixel perturbation: scores beside random order, paired differences to the rivals, curves with bands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports import stats
-from reports.frame import GROUP
+from reports import paired, stats
+from reports.frame import GROUP, Group
 from reports.grid import Block, blocks
-from reports.judge_perturbation import SUITES
+from reports.judge_perturbation import OWN_IMAGE, SUITES, Place, Scored, faced, replacement, scored
 
 ORDERS = ("morf", "lerf", "random")
 """Most relevant first, least relevant first, random order."""
@@ -57,6 +58,51 @@ def scores(frame: pd.DataFrame) -> pd.DataFrame:
             )  # fmt: skip
     columns = [*GROUP, "measure", "mean", "random", "difference", "ci_low", "ci_high", "n"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*GROUP, "measure"), "str"))
+
+
+def rivals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences of ABPC to random order, to the brightness of the image and to a blob in the centre.
+
+    These are the comparisons that the verdict `faithfulness` rests on; where more than half of the maps order no pixels
+    there are none.
+
+    Args:
+        frame: tidy records of any suites.
+
+    Returns:
+        One row per subject, explainer, suite, check and `rival` (random order, |x|, centre): `difference` (unit probability,
+        > 0 = the explainer is better) with `ci_low` and `ci_high` (95%, t), `p`, `p_adjusted` (Holm, over all comparisons
+        of the explainer) and the number `n` of images.
+
+    Example:
+        >>> from reports.schema import empty
+        >>> len(rivals(empty()))
+        0
+    """
+    known = scored(frame)
+    places: dict[Place, list[str]] = {}
+    for (subject, explainer, suite, check), own in known.items():
+        judged = own.asked and own.flat <= own.asked / 2 and len(own.differences)
+        if judged and replacement(check) != OWN_IMAGE:
+            places.setdefault((subject, suite, explainer), []).append(check)
+    rows = [row for place, checks in places.items() for row in _compared(known, place, checks)]
+    columns = [*GROUP, "rival", "difference", "ci_low", "ci_high", "p", "p_adjusted", "n"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*GROUP, "rival"), "str"))
+
+
+def _compared(known: Mapping[Group, Scored], place: Place, checks: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of one explainer."""
+    found = faced(known, place, checks)
+    adjusted = paired.holm([each.p for each in found.values()])
+    subject, suite, explainer = place
+    return [
+        {
+            "subject": subject, "explainer": explainer, "suite": suite, "check": check, "rival": rival,
+            "difference": each.mean, "ci_low": each.low, "ci_high": each.high, "p": each.p, "p_adjusted": float(p),
+            "n": each.pairs,
+        }
+        for ((check, rival), each), p in zip(found.items(), adjusted, strict=True)
+    ]  # fmt: skip
 
 
 def curves(frame: pd.DataFrame) -> pd.DataFrame:

@@ -121,7 +121,7 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         frame: tidy records of any suites.
 
     Returns:
-        Name of the file -> table: `perturbation` and `perturbation-curves` (see `reports.perturbation_tables`),
+        Name of the file -> table: `perturbation`, `perturbation-rivals` and `perturbation-curves` (see `reports.perturbation_tables`),
         `class-discrimination` and `certificates` (see `reports.class_tables`), `planted-attributes` and `asked-sets` (see
         `reports.flip_tables` and `reports.set_tables`), `distances` and `planted-square` (see `reports.distance_tables` and
         `reports.bias_tables`).
@@ -135,6 +135,7 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "class-discrimination": class_tables.discrimination(frame),
         "certificates": class_tables.certificates(frame),
         "perturbation": perturbation_tables.scores(frame),
+        "perturbation-rivals": perturbation_tables.rivals(frame),
         "perturbation-curves": perturbation_tables.curves(frame),
         "planted-attributes": flip_tables.changes(frame),
         "asked-sets": set_tables.asked_sets(frame),

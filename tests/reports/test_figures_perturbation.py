@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 from reports import perturbation_tables, plots, schema
 from reports.figures_perturbation import difference_table, perturbation_curves, sections
 from reports.judge_perturbation import judge
 from reports.page import Shown
+from reports.render import suite_tables
 
 STEPS = 4
 NAMES = ("gradient", "integrated-gradients[baseline=blur]", "input", "$x$ <b>")
@@ -78,6 +80,29 @@ def test_scores_stand_beside_their_random_order() -> None:
     assert (row["mean"], row["random"], row["difference"]) == pytest.approx((0.45, 0.09, 0.36)) and row["n"] == 10
     assert row["ci_low"] < 0.36 < row["ci_high"]
     assert table.loc[("input", "perturbation-uniform", "deletion")]["difference"] == pytest.approx(-0.1)
+
+
+def test_the_comparisons_behind_the_verdict_have_numbers() -> None:
+    frame = records()
+    # `gradient` is ahead of the brightness by a number of its own per image; the rest stay equal.
+    own = (frame["explainer"] == "gradient") & (frame["measure"] == "abpc") & (frame["check"] == "perturbation-black")
+    frame.loc[own, "value"] += np.linspace(0.1, 0.2, 10)
+    table = perturbation_tables.rivals(frame).set_index(["explainer", "check", "rival"])
+    rivals = {name: {key[2] for key in table.index if key[0] == name} for name in NAMES}
+    assert rivals["gradient"] == {"random order", "|x|"} and rivals["input"] == {"random order"}
+    row = table.loc[("gradient", "perturbation-black", "|x|")]
+    gaps = np.linspace(0.1, 0.2, 10)
+    expected = ttest_1samp(gaps, 0)
+    interval = expected.confidence_interval(0.95)
+    assert row["n"] == 10 and row["difference"] == pytest.approx(0.15)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
+    assert row["p"] == pytest.approx(expected.pvalue)
+    level = table.loc[("gradient", "perturbation-uniform", "|x|")]
+    assert level["difference"] == 0 and level["p"] == level["p_adjusted"] == 1
+    # Four comparisons of `gradient`; the smallest p is multiplied by four.
+    four = table.loc["gradient"].sort_values("p")
+    assert len(four) == 4 and four["p_adjusted"].iloc[0] == pytest.approx(4 * four["p"].iloc[0])
+    assert "perturbation-rivals" in suite_tables(frame)
 
 
 def test_figures_of_all_replacements() -> None:
