@@ -1,20 +1,22 @@
-"""Pictures for a user study: those that a run has kept, or more of them, explained now."""
+"""Pictures for a user study: those that a run has kept, or where they are too few, as many as it takes, explained now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.naming import UsageError, near
+from reports.files import RunFolderError
 from reports.store import Store
 from reports.study.page import NAMES, Design
 from reports.study.trials import CONTROL, FRAMES, Trial, choose, stored_trials
 
 if TYPE_CHECKING:
-    from explainers.base import Explanation
+    from explainers.base import Explainer, Explanation
 
-_MORE = " A run keeps the pictures of a few images only; add --explain to explain further images of its model now."
+_NOW = "explained for the study"
 
 
 def design(
@@ -37,12 +39,15 @@ def design(
         classes: two classes of it; None where it has only two.
         names: what participants call the classes.
         trials: number of pictures, even.
-        explain: explain images now, instead of taking the pictures that the run has kept.
+        explain: explain images now, even if the run has kept enough of them.
         seed: which images are taken, and the random numbers of the explainers.
+
+    Returns:
+        The design; `origin["pictures"]` says where the pictures come from, and why, where the run has kept too few.
 
     Raises:
         UsageError: a number or name that is not allowed.
-        RunFolderError: the run does not hold enough pictures.
+        RunFolderError: the model's data do not hold enough images.
     """
     if trials < 2 or trials % 2:
         raise UsageError(f"--trials {trials}: give an even number, half of the pictures are of either class")
@@ -54,16 +59,31 @@ def design(
         raise UsageError("--names and --classes each take two names, separated by a comma")
     store = Store(run)
     name = _subject(store, subject)
-    origin: dict[str, Any] = {"run": run.name, "subject": name, "seed": seed, "pictures": "explained for the study"}
-    if explain:
+    said, kept = (_NOW, None) if explain else _kept(store, name, groups, classes, trials)
+    if kept is None:
         pair, found = explained(name, groups, classes, trials, seed)
-        chosen = choose(found, pair, trials)
-    else:
-        stored = stored_trials([p for p in store.read_pictures() if p.meta.get("subject") == name], groups)
-        pair = _pair(sorted({trial.truth for trial in stored}), classes, _MORE)
-        origin["pictures"] = "kept by the run; morphs are blends of their two ends"
-        chosen = choose(stored, pair, trials, _MORE)
-    return Design(tuple(groups), pair, (names[0], names[1]), tuple(chosen), origin)
+        kept = pair, choose(found, pair, trials)
+    origin: dict[str, Any] = {"run": run.name, "subject": name, "seed": seed, "pictures": said}
+    return Design(tuple(groups), kept[0], (names[0], names[1]), tuple(kept[1]), origin)
+
+
+def _kept(
+    store: Store, subject: str, groups: Sequence[str], classes: Sequence[str] | None, trials: int
+) -> tuple[str, tuple[tuple[str, str], list[Trial]] | None]:
+    """Where the pictures come from, with the classes and pictures that the run has kept, None where they are too few."""
+    pictures = [picture for picture in store.read_pictures() if picture.meta.get("subject") == subject]
+    try:
+        stored = stored_trials(pictures, groups)
+        there = sorted({trial.truth for trial in stored})
+        pair = tuple(classes or there)
+        if len(pair) != 2:
+            return f"{_NOW}: the run has kept pictures of {', '.join(there) or 'no class'}", None
+        return "kept by the run; morphs are blends of their two ends", (
+            (pair[0], pair[1]),
+            choose(stored, pair, trials),
+        )
+    except RunFolderError as error:
+        return f"{_NOW}: {error}", None
 
 
 def explained(
@@ -86,7 +106,7 @@ def explained(
 
     makers = {name: explainers.get(name) for name in groups if name != CONTROL}
     model = models.load(subject)
-    pair = _pair(list(model.class_names), classes, "")
+    pair = _pair(list(model.class_names), classes)
     numbers = [list(model.class_names).index(name) for name in pair]
     order = model.select(len(model.data), seed)
     taken: list[int] = []
@@ -108,8 +128,22 @@ def explained(
         for index, each, image in zip(taken, said, images, strict=True)
     ]
     for name, maker in makers.items():
-        _show(found, name, maker.explain(model, images, targets=said, seed=seed), numbers)
+        for number, other in (numbers, numbers[::-1]):
+            rows = [row for row, each in enumerate(said.tolist()) if each == number]
+            if rows:
+                made = _towards(maker, other).explain(model, images[rows], targets=said[rows], seed=seed)
+                _show([found[row] for row in rows], name, made, numbers)
     return pair, found
+
+
+def _towards(maker: Explainer, number: int) -> Explainer:
+    """The explainer contrasting with this class, where it takes a class to contrast with and none was named."""
+    import explainers
+
+    params = dict(maker.resolved.params)
+    if params.get("probe") != "second":
+        return maker
+    return explainers.get(replace(maker.resolved, params=tuple(sorted({**params, "probe": str(number)}.items()))))
 
 
 def _show(trials: Sequence[Trial], name: str, made: Explanation, numbers: Sequence[int]) -> None:
@@ -148,17 +182,15 @@ def _subject(store: Store, wanted: str | None) -> str:
     return str(wanted)
 
 
-def _pair(there: Sequence[str], wanted: Sequence[str] | None, hint: str) -> tuple[str, str]:
+def _pair(there: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, str]:
     """The two classes of the study."""
     if wanted is None and len(there) == 2:
         return there[0], there[1]
     if wanted is None:
-        raise UsageError(
-            f"--classes A,B: say which two look-alike classes; there are {', '.join(there) or 'none'}.{hint}"
-        )
+        raise UsageError(f"--classes A,B: say which two look-alike classes; there are {', '.join(there) or 'none'}.")
     for name in wanted:
         if name not in there:
             raise UsageError(
-                f"--classes: no class {name!r}{near(name, there)}; there are {', '.join(there) or 'none'}.{hint}"
+                f"--classes: no class {name!r}{near(name, there)}; there are {', '.join(there) or 'none'}."
             )
     return wanted[0], wanted[1]

@@ -44,7 +44,7 @@ def build(
         int, typer.Option("--trials", help="Pictures per participant; with --tasks images per model.")
     ] = 20,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Explain images now: a run keeps the pictures of a few images only.")
+        bool, typer.Option("--explain", help="Explain images now, even if the run has kept enough of them.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Which images are taken.")] = 0,
     verbose: Verbose = False,
@@ -73,6 +73,7 @@ def build(
             explain=explain, seed=seed,
         )  # fmt: skip
         page, declaration = write_study(made, out)
+        print(f"pictures: {made.origin['pictures']}")
         print(f"page: {page}\ndeclaration: {declaration} (not for participants)")
 
 
@@ -94,6 +95,10 @@ def analyse(
             "--study", metavar="study.json", help="Declaration from beside the page: its rules of exclusion count."
         ),
     ] = None,
+    difference: Annotated[
+        list[float] | None,
+        typer.Option("--difference", metavar="D", help="Right answers: participants that find this. Repeatable."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Analyse the results of a user study; Markdown on standard output.
@@ -108,18 +113,23 @@ def analyse(
 
         if bool(results) == (summary is not None):
             raise UsageError("give result files, or --summary FILE.json, and not both")
+        wanted = difference or []
+        if not all(0 < each < float("inf") for each in wanted):
+            raise UsageError(f"--difference {', '.join(f'{each:g}' for each in wanted)}: give right answers, above 0")
         if summary is not None:
-            found = analysis.analyse_summary(summary)
+            found = analysis.analyse_summary(summary, wanted)
         else:
             digest, rules = read_declaration(study) if study else (None, None)
             read, refused = read_results(results or [], digest)
             if task_analysis.has_tasks(read):
+                if wanted:
+                    raise UsageError("--difference is for groups that are compared; tasks have one group")
                 asked = task_analysis.analyse_tasks(read, refused, rules)
                 print(task_analysis.to_text(asked), end="")
                 if out is not None:
                     print(f"\npage: {task_analysis.write(asked, out)}")
                 return
-            found = analysis.analyse(read, refused, rules)
+            found = analysis.analyse(read, refused, rules, wanted)
         print(output.to_text(found), end="")
         if out is not None:
             print(f"\npage: {output.write(found, out)}")

@@ -16,7 +16,7 @@ from scipy import stats
 
 from reports.files import RunFolderError
 from reports.study.agreement import agreement, words
-from reports.study.groups import Comparison, Group, against_chance, compare, possible_sizes
+from reports.study.groups import Comparison, Group, against_chance, compare, enough, possible_sizes
 from reports.study.results import RATINGS, Refusal, Result
 from reports.study.rules import Rules
 
@@ -38,6 +38,8 @@ class Study:
         ratings: how many participants of each group gave which rating; empty without files.
         participants: one row per participant that was read: group, right answers, why left out.
         refused: files that were not used.
+        power: one row per difference that was given and pair of groups: participants per group for 80% power (`needed`,
+            NA where a million is not enough or a group has no spread); empty where none was given.
     """
 
     trials: int
@@ -49,15 +51,22 @@ class Study:
     ratings: pd.DataFrame = field(default_factory=pd.DataFrame)
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     refused: tuple[Refusal, ...] = ()
+    power: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def analyse(results: Sequence[Result], refused: Sequence[Refusal] = (), rules: Rules | None = None) -> Study:
+def analyse(
+    results: Sequence[Result],
+    refused: Sequence[Refusal] = (),
+    rules: Rules | None = None,
+    differences: Sequence[float] = (),
+) -> Study:
     """Analyse the results of one study.
 
     Args:
         results: participants, as `reports.study.results.read_results` gives them.
         refused: files that were not used.
         rules: rules of exclusion; None takes the defaults.
+        differences: differences in right answers to find the number of participants for, above 0.
 
     Raises:
         RunFolderError: there are no results.
@@ -65,6 +74,7 @@ def analyse(results: Sequence[Result], refused: Sequence[Refusal] = (), rules: R
     if not results:
         why = "".join(f"\n  {each.path}: {each.reason}" for each in refused)
         raise RunFolderError(f"none of the files can be analysed; give files that the study page made.{why}")
+    by = "default rules" if rules is None else "rules declared beforehand"
     rules = rules or Rules()
     reasons = [rules.reason(result) for result in results]
     kept = [result for result, reason in zip(results, reasons, strict=True) if not reason]
@@ -79,23 +89,24 @@ def analyse(results: Sequence[Result], refused: Sequence[Refusal] = (), rules: R
     table = _test_table(_tests(groups))
     left = len(results) - len(kept)
     notes = [
-        f"{len(kept)} of {len(results)} participants count; {left} left out by the rules declared beforehand "
+        f"{len(kept)} of {len(results)} participants count; {left} left out by the {by} "
         f"({'; '.join(rules.words())}); {len(refused)} {'file' if len(refused) == 1 else 'files'} refused.",
         *_notes(groups, table, trials),
         *_feelings(members),
     ]
     return Study(
         trials, _group_table(groups, trials), table, notes, _curves(members, trials),
-        _agreements(members), _ratings(members), pd.DataFrame(people), tuple(refused),
+        _agreements(members), _ratings(members), pd.DataFrame(people), tuple(refused), _power(groups, differences),
     )  # fmt: skip
 
 
-def analyse_summary(path: Path) -> Study:
+def analyse_summary(path: Path, differences: Sequence[float] = ()) -> Study:
     """Analyse published means.
 
     Args:
         path: JSON object with `trials` and `groups`, a list of `name`, `n`, `mean` and `sd` (n - 1), the group that should
             learn least first.
+        differences: differences in right answers to find the number of participants for, above 0.
 
     Raises:
         RunFolderError: the file is no such summary.
@@ -120,7 +131,8 @@ def analyse_summary(path: Path) -> Study:
         raise RunFolderError(f"{path}: at least two groups are needed, each with a name of its own.")
     table = _test_table(_tests(groups))
     doubts = [note for group, places in zip(groups, decimals, strict=True) if (note := _doubt(group, places))]
-    return Study(trials, _group_table(groups, trials), table, [*_notes(groups, table, trials), *doubts])
+    notes = [*_notes(groups, table, trials), *doubts]
+    return Study(trials, _group_table(groups, trials), table, notes, power=_power(groups, differences))
 
 
 def _group(name: str, scores: list[float]) -> Group:
@@ -132,6 +144,17 @@ def _group(name: str, scores: list[float]) -> Group:
 def _tests(groups: Sequence[Group]) -> list[Comparison]:
     """Every group against every one that should learn less."""
     return [compare(later, earlier) for earlier, later in combinations(groups, 2)]
+
+
+def _power(groups: Sequence[Group], differences: Sequence[float]) -> pd.DataFrame:
+    """How many participants each pair of groups would need, with the deviations that they have."""
+    columns = ["better", "worse", "sd_better", "sd_worse", "difference", "needed"]
+    rows = [
+        (later.name, earlier.name, later.sd, earlier.sd, each, enough(each, later, earlier))
+        for earlier, later in combinations(groups, 2)
+        for each in differences
+    ]
+    return pd.DataFrame(rows, columns=columns).astype({"needed": "Int64"})
 
 
 def _group_table(groups: Sequence[Group], trials: int) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from reports import files, html, plots
 from reports.gallery import Gallery
 from reports.page import Shown
 from reports.study.analysis import Study
+from reports.study.groups import LARGEST
 from reports.study.results import RATINGS
 from reports.tables import escaped, to_markdown, write_csv
 
@@ -53,6 +54,10 @@ def shown(study: Study) -> dict[str, pd.DataFrame]:
         }
     )  # fmt: skip
     tables = {"Right answers": groups, "Differences (Welch)": tests}
+    if len(study.power):
+        tables["Participants for a given difference (80% power, one-sided 0.05, deviations of these groups)"] = _given(
+            study
+        )
     if len(study.agreement):
         table = study.agreement
         tables["Agreement and majority votes"] = pd.DataFrame(
@@ -71,6 +76,18 @@ def shown(study: Study) -> dict[str, pd.DataFrame]:
     return tables
 
 
+def _given(study: Study) -> pd.DataFrame:
+    """Participants per group for the differences that were asked for."""
+    table = study.power
+    known = (table["sd_better"] + table["sd_worse"]) > 0
+    needed = [
+        f"{value:,}" if value is not pd.NA else f"more than {LARGEST:,}" if fine else ""
+        for value, fine in zip(table["needed"], known, strict=True)
+    ]
+    claims = table["better"] + " > " + table["worse"]
+    return pd.DataFrame({"claim": claims, "difference": table["difference"], "per group": needed})
+
+
 def write(study: Study, folder: Path) -> Path:
     """Write tables, figures and the page.
 
@@ -81,7 +98,7 @@ def write(study: Study, folder: Path) -> Path:
     Returns:
         The page.
     """
-    for name in ("groups", "tests", "curves", "agreement", "ratings", "participants"):
+    for name in ("groups", "tests", "curves", "agreement", "ratings", "participants", "power"):
         table: pd.DataFrame = getattr(study, name)
         if len(table):
             write_csv(table, folder / "tables" / f"{name}.csv")

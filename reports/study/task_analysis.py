@@ -55,6 +55,7 @@ def analyse_tasks(results: Sequence[Result], refused: Sequence[Refusal] = (), ru
 
     Source: Singla et al. 2020, section 4.6, table 4.
     """
+    by = "default rules" if rules is None else "rules declared beforehand"
     rules = rules or Rules()
     reasons = [rules.reason(result) for result in results]
     kept = [result for result, reason in zip(results, reasons, strict=True) if not reason]
@@ -70,7 +71,7 @@ def analyse_tasks(results: Sequence[Result], refused: Sequence[Refusal] = (), ru
         for each, reason in zip(results, reasons, strict=True)
     ]  # fmt: skip
     notes = [
-        f"{len(kept)} of {len(results)} participants count; the others are left out by the rules declared beforehand "
+        f"{len(kept)} of {len(results)} participants count; the others are left out by the {by} "
         f"({'; '.join(rules.words())}); {len(refused)} {'file' if len(refused) == 1 else 'files'} refused.",
         f"The paper had {VOTES} votes per question; here there are {len(kept)} at most. A tie is no majority and not right.",
         "In task bias the right answer is what was planted; the paper counts the target class alone as right for both "

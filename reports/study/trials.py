@@ -90,14 +90,13 @@ def blended(picture: Picture, place: int) -> Array:
     return np.stack([start + (end - start) * step for step in np.linspace(0, 1, FRAMES)])
 
 
-def choose(trials: Sequence[Trial], classes: Sequence[str], count: int, hint: str = "") -> list[Trial]:
+def choose(trials: Sequence[Trial], classes: Sequence[str], count: int) -> list[Trial]:
     """Take as many pictures of one class as of the other.
 
     Args:
         trials: what there is.
         classes: the two classes.
         count: trials of the study, even.
-        hint: how to get more pictures.
 
     Raises:
         RunFolderError: there are too few of a class.
@@ -107,7 +106,7 @@ def choose(trials: Sequence[Trial], classes: Sequence[str], count: int, hint: st
         have = ", ".join(f"{number} of {name}" for name, number in sorted(there.items())) or "none"
         raise RunFolderError(
             f"a study of {count} trials needs {count // 2} pictures each of {' and '.join(classes)} that all explainers "
-            f"have explained; there are: {have}.{hint}"
+            f"have explained; there are: {have}."
         )
     return [trial for name in classes for trial in [t for t in trials if t.truth == name][: count // 2]]
 

@@ -12,12 +12,11 @@ from typer.testing import CliRunner
 import explainers
 import models
 from bench.cli import app
-from bench.study import design
+from bench.study import design, explained
 from bench.study_tasks import design_tasks
 from explainers.base import Partial
 from explainers.trajectory import Trajectory
 from models.naming import UsageError
-from reports.files import RunFolderError
 from reports.store import Store
 
 SUBJECT = "fmnist-tshirt-shirt"
@@ -36,12 +35,48 @@ def run(tmp_path):
     return store.path
 
 
-def test_what_a_run_has_kept_is_taken_and_too_little_is_said(run):
+def test_what_a_run_has_kept_is_taken_and_where_it_is_too_little_more_is_explained(run):
     made = design(run, ["control", "gradcam"], trials=2)
     assert [(each.image, each.truth) for each in made.trials] == [("a", "Shirt"), ("b", "T-shirt/top")]
     assert made.classes == ("Shirt", "T-shirt/top") and made.origin["pictures"].startswith("kept by the run")
-    with pytest.raises(RunFolderError, match=r"there are: 1 of Shirt, 1 of T-shirt/top\. .*--explain"):
-        design(run, ["control", "gradcam"])
+    for groups, why in ((["control", "gradcam"], "there are: 1 of Shirt, 1 of T-shirt/top"),
+                        (["control", "saliency"], "no pictures of saliency")):  # fmt: skip
+        more = design(run, groups, trials=4)
+        assert len(more.trials) == 4 and {each.image for each in more.trials}.isdisjoint({"a", "b"})
+        assert more.origin["pictures"].startswith("explained for the study: ") and why in more.origin["pictures"]
+    asked = design(run, ["control", "gradcam"], trials=2, explain=True)
+    assert asked.origin["pictures"] == "explained for the study" and asked.trials[0].image not in "ab"
+
+
+@pytest.mark.slow
+def test_the_groups_of_the_thesis_on_a_network_of_ten_classes(tmp_path):
+    """A morph goes to the other class of the study, also where a third one is likelier."""
+    store = Store(tmp_path / "run")
+    cell = {"key": "ab" * 32, "suite": "s", "check": "c", "subject": "fmnist-lenet", "explainer": "gradcam"}
+    store.write_plan([{**cell, "seed": 0, "images": ["a"], "rows": None}])
+    words = [
+        "study",
+        "build",
+        str(store.path),
+        "--explainers",
+        "control,gradcam,cdeepex",
+        "--out",
+        str(tmp_path / "kit"),
+    ]
+    few = CliRunner().invoke(app, words)
+    assert few.exit_code == 2 and "--classes A,B" in few.output
+    done = CliRunner().invoke(app, [*words, "--classes", "Shirt,T-shirt/top", "--trials", "4"])
+    assert done.exit_code == 0 and "pictures: explained for the study: " in done.output, done.output
+    told = json.loads((tmp_path / "kit/study.json").read_text())
+    assert told["kinds"] == {"control": "verdict", "gradcam": "heat", "cdeepex": "morph"} and len(told["trials"]) == 4
+    _, found = explained("fmnist-lenet", ["control", "cdeepex"], ["Shirt", "T-shirt/top"], 4, 0)
+    assert {each.image for each in found} == {each["image"] for each in told["trials"]}
+    subject = models.load("fmnist-lenet")
+    for each in found:
+        ends = torch.tensor(np.stack([each.morphs["cdeepex"][0], each.morphs["cdeepex"][-1]])).float()
+        other = subject.class_names.index("T-shirt/top" if each.truth == "Shirt" else "Shirt")
+        before, after = subject.predict_logits(ends).softmax(1)[:, other].tolist()
+        assert after > before
 
 
 def test_explained_anew_with_the_truth_of_the_network(run):
@@ -79,9 +114,12 @@ def test_what_cannot_be_a_study_is_refused(run, more, said):
 
 def test_the_command(run, tmp_path):
     words = ["study", "build", str(run), "--explainers", "control,gradcam", "--out", str(tmp_path / "kit")]
-    assert CliRunner().invoke(app, words).exit_code == 2
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and "pictures: explained for the study: a study of 20 trials needs" in done.output
+    told = json.loads((tmp_path / "kit/study.json").read_text())
+    assert len(told["trials"]) == 20 and told["origin"]["pictures"].startswith("explained for the study: ")
     done = CliRunner().invoke(app, [*words, "--trials", "2", "--names", "Ka,Lo"])
-    assert done.exit_code == 0 and (tmp_path / "kit/index.html").exists()
+    assert done.exit_code == 0 and "pictures: kept by the run" in done.output and (tmp_path / "kit/index.html").exists()
     told = json.loads((tmp_path / "kit/study.json").read_text())
     assert told["names"] == {"Shirt": "Ka", "T-shirt/top": "Lo"} and told["groups"] == ["control", "gradcam"]
 

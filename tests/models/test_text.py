@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import models
 from models.naming import UsageError
+from models.randomize import randomized
 from models.text import shipped
 from models.text.networks import SentenceCoder, WordBag, numbers_of, rows_of
 from models.text.sentences import dictionary, held_out, sentences, training, with_bias
@@ -96,6 +97,7 @@ def test_an_untrained_autoencoder_does_not():
 
 def test_the_autoencoder_is_frozen_on_the_classifiers_embeddings_and_never_writes_unknown():
     coder, model = shipped.load_coder("reviews-coder"), shipped.load_classifier("reviews")
+    assert coder.code == 128 and coder.encode(torch.tensor([[5, 9]])).shape == (1, 128)
     assert torch.equal(coder.embedding, model.embedding.weight.T) and not any(
         p.requires_grad for p in coder.parameters()
     )
@@ -108,7 +110,7 @@ def test_a_subject_like_any_other():
     assert [stage.name for stage in subject.stages] == ["output", "embedding"]
     assert subject.class_names == ("negative", "positive") and subject.data.content == "words"
     assert set(subject.data.ids).isdisjoint(subject.reference.ids) and len(set(subject.data.ids)) == len(subject.data)
-    drawn = models.randomize.randomized(subject, subject.stages, base=0, seed=0)
+    drawn = randomized(subject, subject.stages, base=0, seed=0)
     assert not torch.equal(drawn.model.embedding.weight, subject.model.embedding.weight)
 
 

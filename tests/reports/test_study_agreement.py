@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.stats.inter_rater import fleiss_kappa as other
 
 from reports.study.agreement import agreement, fleiss_kappa, words
 from reports.study.results import Answer, Result
@@ -32,7 +33,6 @@ def test_kappa_by_hand():
 
 
 def test_kappa_agrees_with_statsmodels():
-    other = pytest.importorskip("statsmodels.stats.inter_rater").fleiss_kappa
     random = np.random.default_rng(1)
     for names, raters in ((2, 15), (3, 4), (5, 7)):
         counts = random.multinomial(raters, random.dirichlet(np.ones(names)), size=20)

@@ -9,7 +9,11 @@ import re
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower
+from typer.testing import CliRunner
 
+from bench.cli import app
 from reports.files import RunFolderError
 from reports.study import analysis, output
 from reports.study.groups import Group, against_chance, compare, hedges, participants, possible_sizes, power
@@ -48,7 +52,8 @@ def test_a_reader_is_told_what_to_know(tmp_path):
     text = output.to_text(analysis.analyse_summary(summary(tmp_path)))
     assert "Chance is 10 of 20" in text and "No group is better than guessing" in text
     assert "None of the 3 differences is significant at one-sided 0.05" in text
-    assert re.search(r"cdeepex &gt; control: .* 37 participants per group", text)
+    for claim, needed in (("cdeepex &gt; control", 37), ("gradcam &gt; control", 94), ("cdeepex &gt; gradcam", 314)):
+        assert re.search(rf"{claim}: .* {needed} participants per group", text)
     assert "15 whole-number scores cannot have the mean 9.714286; 14 can" in text
 
 
@@ -76,6 +81,36 @@ def test_welch_agrees_with_scipy_on_values():
     assert (found.low, found.high) == pytest.approx((both.low, both.high))
 
 
+def test_holms_correction_agrees_with_statsmodels(tmp_path):
+    random = np.random.default_rng(4)
+    for _ in range(2):
+        groups = [{"name": str(i), "n": 9, "mean": float(10 + random.random() * 3), "sd": 1.5} for i in range(4)]
+        tests = analysis.analyse_summary(summary(tmp_path, groups)).tests
+        assert tests["holm"].to_numpy() == pytest.approx(multipletests(tests["p"], method="holm")[1])
+
+
+def test_participants_for_a_difference_that_is_given(tmp_path):
+    study = analysis.analyse_summary(summary(tmp_path), [1.0, 1e-6])
+    one = study.power[study.power["difference"] == 1.0].set_index(["better", "worse"])["needed"]
+    assert one["cdeepex", "control"] == participants(1.0, 1.588650, 1.637473)
+    effect = 1 / math.sqrt((1.588650**2 + 1.637473**2) / 2)
+    solved = TTestIndPower().solve_power(effect, power=0.8, alpha=0.05, alternative="larger")
+    assert one["cdeepex", "control"] == math.ceil(solved)
+    # By hand, from the normal distribution: n is about 2 (sd / D)^2 (1.645 + 0.842)^2, and a little more for t.
+    assert one["gradcam", "control"] == pytest.approx((1.759329**2 + 1.637473**2) * 6.183, abs=2)
+    assert study.power.loc[study.power["difference"] < 1, "needed"].isna().all()
+    text = output.to_text(study)
+    assert "Participants for a given difference" in text and "more than 1,000,000" in text
+    assert "Participants for a given difference" in output.write(study, tmp_path / "out").read_text()
+    assert "difference,needed" in (tmp_path / "out/tables/power.csv").read_text()
+    words = ["study", "analyse", "--summary", str(tmp_path / "summary.json"), "--difference"]
+    done = CliRunner().invoke(app, [*words, "1", "--difference", "2"])
+    assert done.exit_code == 0 and "| cdeepex &gt; control | 2.000" in done.output
+    for wrong in ("0", "-1", "nan", "inf"):
+        refused = CliRunner().invoke(app, [*words, wrong])
+        assert refused.exit_code == 2 and "above 0" in refused.output
+
+
 def test_hedges_g_of_a_case_by_hand():
     # Pooled deviation 2, difference 1: d = 0.5; the exact correction for 18 degrees of freedom is 0.95765.
     g, error = hedges(Group("a", 10, 11.0, 2.0), Group("b", 10, 10.0, 2.0))
@@ -93,7 +128,7 @@ def test_participants_of_the_usual_tables(difference, alpha, known):
 
 
 def test_power_agrees_with_statsmodels():
-    solver = pytest.importorskip("statsmodels.stats.power").TTestIndPower()
+    solver = TTestIndPower()
     for n, difference in ((12, 0.3), (40, 0.7), (90, 0.35)):
         wanted = solver.power(effect_size=difference, nobs1=n, alpha=0.05, ratio=1.0, alternative="larger")
         assert power(n, difference, 1.0, 1.0) == pytest.approx(wanted, abs=1e-6)
