@@ -62,7 +62,7 @@ class Scored:
 
     @property
     def flat(self) -> int:
-        """Number of maps that order no pixels; where they are more than half, nothing is judged."""
+        """Number of maps that order no pixels; nothing is judged where they are more than half."""
         return sum(self.counts.get(status, 0) for status in _DEGENERATE)
 
 
@@ -285,12 +285,10 @@ def faced(
     """Paired differences of one explainer to random order and to each baseline, per replacement.
 
     Args:
-        scores: see `scored`.
-        place: subject, suite and explainer.
-        checks: those under which the explainer has values.
+        scores, place, checks: see `scored`; subject, suite, explainer; those under which the explainer has values.
 
     Returns:
-        (check, rival) -> mean difference of ABPC over the images that both have, > 0 = the explainer is better.
+        (check, rival) -> mean difference of ABPC over their common images, > 0 = the explainer is better.
     """
     subject, suite, explainer = place
     found: dict[tuple[str, str], paired.Difference] = {}

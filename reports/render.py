@@ -121,10 +121,10 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         frame: tidy records of any suites.
 
     Returns:
-        Name of the file -> table: `perturbation`, `perturbation-rivals` and `perturbation-curves` (see `reports.perturbation_tables`),
-        `class-discrimination` and `certificates` (see `reports.class_tables`), `planted-attributes` and `asked-sets` (see
-        `reports.flip_tables` and `reports.set_tables`), `distances` and `planted-square` (see `reports.distance_tables` and
-        `reports.bias_tables`).
+        Name of the file -> table: `perturbation`, `perturbation-rivals` and `perturbation-curves` (see
+        `reports.perturbation_tables`), `class-discrimination` and `certificates` (see `reports.class_tables`),
+        `planted-attributes` and `asked-sets` (see `reports.flip_tables` and `reports.set_tables`), `distances` and
+        `planted-square` (see `reports.distance_tables` and `reports.bias_tables`).
 
     Example:
         >>> from reports.schema import empty

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.checks.perturbation.curves import Ends, Scene, clean, curve, ends
 from bench.checks.perturbation.orders import permutations, ranks, turns
 from bench.checks.perturbation.replacements import NAMES, Replacement, field, replacement
+from models import load
 from models.base import Subject
 
 SIDE, STEPS, COUNT = 8, 8, 5
@@ -81,4 +82,21 @@ def drawn(count: int = COUNT, side: int = SIDE, seed: int = 0) -> Tensor:
     return torch.randn(count, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-__all__ = ["COUNT", "KEYS", "NAMES", "SIDE", "STEPS", "Images", "both", "drawn", "made", "scene_of", "small"]
+QUANTUS = ("toy", "fmnist-vgg")
+"""The models whose curves Quantus has drawn; see tests/performance/quantus_values.py."""
+
+
+def flipped(name: str) -> tuple[Scene, Tensor]:
+    """The images, the model and the random maps that Quantus was asked about; no map has ties."""
+    if name == "toy":
+        subject = small(channels=1)
+        subject.data.images[:, 0, 0, 0] = 0.0  # type: ignore[attr-defined]
+        return scene_of(subject, steps=16), drawn(seed=9)
+    subject = load(name)
+    images, _ = subject.sample(4, seed=0)
+    return Scene(subject.module, images, subject.predict(images), 32, 64), drawn(4, images.shape[-1], seed=9)
+
+
+__all__ = [
+    "COUNT", "KEYS", "NAMES", "QUANTUS", "SIDE", "STEPS", "Images", "both", "drawn", "flipped", "made", "scene_of", "small",
+]  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from torch import nn
 
 from bench.checks.perturbation.curves import READOUTS, Scene, clean, curve, ends
 from bench.checks.perturbation.orders import permutations, ranks, turns
-from bench.checks.perturbation.replacements import NAMES, field
+from bench.checks.perturbation.replacements import NAMES, Replacement, field
 from bench.checks.perturbation.scores import abpc, aopc, area, scores
 
-from .perturbed import COUNT, KEYS, SIDE, STEPS, both, drawn, made, scene_of, small
+from .perturbed import COUNT, KEYS, QUANTUS, SIDE, STEPS, both, drawn, flipped, made, scene_of, small
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,18 +141,34 @@ def test_the_gradient_times_input_beats_its_negation_on_a_linear_model() -> None
         assert (good[readout] > 0).all() and (bad[readout] < 0).all()
 
 
-def test_agreement_with_quantus() -> None:
+def black(scene: Scene) -> Replacement:
+    return field("black", scene.images, [torch.zeros_like(scene.images)])
+
+
+@pytest.mark.parametrize("name", QUANTUS)
+def test_agreement_with_stored_values_of_quantus(name: str) -> None:
+    stored = json.loads((Path(__file__).parent / "data" / "quantus-pixel-flipping.json").read_text())
+    scene, maps = flipped(name)
+    assert scene.targets.tolist() == stored[name]["targets"] and scene.steps == stored[name]["steps"]
+    expected = np.array(stored[name]["curves"])
+    assert expected.shape == (len(maps), scene.steps)
+    morf, lerf = both(scene, black(scene), maps)
+    np.testing.assert_allclose(morf[:, 1:, 0].numpy(), expected, atol=1e-5)
+    # Another order is another curve, so the agreement says something.
+    assert np.abs(lerf[:, 1:, 0].numpy() - expected).max() > 0.1
+
+
+@pytest.mark.parametrize("name", QUANTUS)
+def test_agreement_with_quantus(name: str) -> None:
     metrics = pytest.importorskip("quantus.metrics.faithfulness.pixel_flipping")
-    subject = small(channels=1)
-    subject.data.images[:, 0, 0, 0] = 0.0  # type: ignore[attr-defined]
-    scene = scene_of(subject, steps=16)
-    maps = drawn(seed=9)
-    morf, _ = both(scene, made("black", subject), maps)
+    scene, maps = flipped(name)
+    morf, _ = both(scene, black(scene), maps)
     flip = metrics.PixelFlipping(
-        features_in_step=SIDE * SIDE // 16, perturb_baseline="black", normalise=False, disable_warnings=True
-    )
+        features_in_step=scene.images[0, 0].numel() // scene.steps, perturb_baseline="black", normalise=False,
+        disable_warnings=True,
+    )  # fmt: skip
     expected = flip(
-        model=subject.module.eval(), x_batch=scene.images.numpy().copy(), y_batch=scene.targets.numpy(),
+        model=scene.module.eval(), x_batch=scene.images.numpy().copy(), y_batch=scene.targets.numpy(),
         a_batch=maps[:, None].numpy(), device="cpu", softmax=True, channel_first=True,
     )  # fmt: skip
     np.testing.assert_allclose(morf[:, 1:, 0].numpy(), np.array(expected), atol=1e-5)
