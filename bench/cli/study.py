@@ -65,7 +65,7 @@ def build(
         if run is None:
             raise UsageError("give a run folder, or --tasks with --series NAME=MODEL")
         from bench.study import design
-        from reports.study.page import write_study
+        from reports.study.page import empty, write_study
 
         pair = split_list(classes) if classes is not None else None
         made = design(
@@ -74,6 +74,11 @@ def build(
         )  # fmt: skip
         page, declaration = write_study(made, out)
         print(f"pictures: {made.origin['pictures']}")
+        for name, number in empty(made).items():
+            if number:
+                print(
+                    f"{name}: nothing to see in {number} of {len(made.trials)} pictures; people are told right or wrong there"
+                )
         print(f"page: {page}\ndeclaration: {declaration} (not for participants)")
 
 

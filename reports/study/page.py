@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reports import files, html
 from reports.files import RunFolderError
 from reports.study.results import RATINGS, SCHEMA, VERSION
 from reports.study.rules import Rules
-from reports.study.trials import CONTROL, Trial, encoded
+from reports.study.trials import CONTROL, Trial, address, encoded
 
 NAMES = ("Ternal", "Peat")
 """Made-up names, so that nobody can look the classes up."""
@@ -80,11 +82,35 @@ def write_study(design: Design, folder: Path) -> tuple[Path, Path]:
         {
             "schema": "sanity-bench/study", "version": VERSION, "study": digest, "groups": list(design.groups), "kinds": kinds,
             "names": told, "rules": design.rules.as_dict(), "chance": len(trials) / 2, "origin": design.origin,
+            "empty": empty(design),
             "hypotheses": "one-sided: each group learns more than those before it; Welch, 0.05, also with Holm's correction",
             "trials": [{"image": trial["image"], "truth": trial["truth"]} for trial in trials],
         },
     )  # fmt: skip
     return page, declaration
+
+
+def empty(design: Design) -> dict[str, int]:
+    """In how many pictures the feedback of a group shows nothing: no positive evidence, or a morph that stays as it is.
+
+    Args:
+        design: the study.
+
+    Returns:
+        Group to number of pictures, for groups with a heat map or a morph.
+    """
+    return {
+        name: sum(_nothing(name, trial) for trial in design.trials)
+        for name in design.groups
+        if _kind(name, design.trials) != "verdict"
+    }
+
+
+def _nothing(name: str, trial: Trial) -> bool:
+    """Whether one picture's feedback shows nothing."""
+    if name in trial.morphs:
+        return len({address(frame) for frame in trial.morphs[name]}) == 1
+    return not bool((np.nan_to_num(trial.heat[name], nan=0.0, posinf=0.0, neginf=0.0) > 0).any())
 
 
 def _kind(name: str, trials: Sequence[Trial]) -> str:

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
 
-from reports import files, html
+from reports import files, html, plots
 from reports.files import RunFolderError
+from reports.gallery import Gallery
 from reports.study.agreement import agreement, words
 from reports.study.results import Refusal, Result
 from reports.study.rules import Rules
@@ -132,15 +135,42 @@ def to_text(study: TaskStudy) -> str:
 
 
 def write(study: TaskStudy, folder: Path) -> Path:
-    """Write tables and the page, and return the page."""
+    """Write tables, the figure and the page, and return the page."""
     write_csv(study.table, folder / "tables" / "tasks.csv")
     write_csv(study.participants, folder / "tables" / "participants.csv")
     table = shown(study)
     rows = [[html.number(v, 3) if isinstance(v, float) else str(v) for v in row] for row in table.values]
     refused = [{"path": str(each.path), "reason": each.reason} for each in study.refused]
     tables = [{"title": "Tasks", "columns": list(table.columns), "rows": rows}]
-    page = folder / "index.html"
-    files.write(
-        page, html.fill("study_report.html", tables=tables, notes=study.notes, refused=refused, figures=[]).encode()
+    caption = (
+        "Accuracy of the majority with its 95% Wilson interval (dot), and what guessing gives a single vote (bar)."
     )
+    figures = [
+        Gallery(folder / "figures").add("tasks", "Majority accuracy per task and category", caption, draw_tasks(study))
+    ]
+    page = folder / "index.html"
+    text = html.fill("study_report.html", tables=tables, notes=study.notes, refused=refused, figures=figures)
+    files.write(page, text.encode())
     return page
+
+
+def draw_tasks(study: TaskStudy) -> Figure:
+    """Accuracy of the majority per row of the table, with its interval, beside guessing."""
+    rows = study.table.iloc[::-1].to_dict("records")
+    names = list(dict.fromkeys(study.table["task"]))
+    with plots.style("light"):
+        figure = plots.new_figure(6.0, 1.2 + 0.36 * len(rows))
+        axis = figure.add_subplot()
+        colours = sns.color_palette("colorblind")
+        for place, row in enumerate(rows):
+            colour = colours[names.index(row["task"]) % len(colours)]
+            axis.plot(
+                [row["accuracy_low"], row["accuracy_high"]], [place, place], color=colour, linewidth=2.5, alpha=0.6
+            )
+            axis.plot([row["accuracy"]], [place], marker="o", color=colour)
+            axis.plot([row["chance"]] * 2, [place - 0.35, place + 0.35], color="#767676", linewidth=1.5)
+        axis.set_yticks(range(len(rows)), [f"{row['task']}: {row['category']}" for row in rows])
+        axis.set_ylim(-0.6, len(rows) - 0.4)
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_xlabel("share of pictures that the majority gets right")
+        return figure

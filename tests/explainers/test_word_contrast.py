@@ -152,6 +152,11 @@ def test_the_command_tells_sentence_contrast_probabilities_and_edits():
     for part in ("sentence: a gorgeous zzyzx", "positive, probability", "not in the dictionary: zzyzx", "contrast: ",
                  "before words were read", "removed: ", "added: ", "word-gradient for positive"):  # fmt: skip
         assert part in found.output
+    line = dict(each.strip().split(": ", 1) for each in found.output.splitlines() if ": " in each)
+    written = next(said for name, said in line.items() if name.startswith("as the autoencoder writes it")).split()
+    pairs = [pair for pair in zip(written, line["contrast"].split(), strict=True) if pair[0] != pair[1]]
+    assert pairs and line["removed"].split(", ") == [first for first, _ in pairs]
+    assert line["added"].split(", ") == [second for _, second in pairs]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def test_a_cascade_compares_values_and_edits_of_words():
     assert set(same.loc[same["status"] != "ok", "status"]) <= {"degenerate-zero"}
     assert rows.loc[rows["layer"].notna(), "layer"].unique().tolist() == ["output", "embedding"]
     late = rows[(rows["stage"] == 2) & (rows["measure"] == "spearman")].groupby("explainer")["value"].mean()
-    assert late["input"] == 1 and late["word-gradient"] < 0.9 and late["word-contrast[map=edits]"] < 0.9
+    assert late["input"] == 1 and late["word-gradient"] < 0.9 and late["word-contrast"] < 0.9
+    assert abs(late["random"]) < 0.5 and late["word-contrast[map=edits]"] < 0.9
     health = pd.DataFrame(found["(model)"].rows)
     assert (health.loc[health["measure"] == "healthy", "value"] == 1).all()
     assert "explains pixels, and text:reviews reads sentences" in found["saliency"].error["message"]

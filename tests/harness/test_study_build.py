@@ -117,6 +117,9 @@ def test_the_command(run, tmp_path):
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0 and "pictures: explained for the study: a study of 20 trials needs" in done.output
     told = json.loads((tmp_path / "kit/study.json").read_text())
+    # Half of Grad-CAM's maps on this network of two classes have no positive evidence.
+    assert 0 < told["empty"]["gradcam"] < 20
+    assert f"gradcam: nothing to see in {told['empty']['gradcam']} of 20 pictures" in done.output
     assert len(told["trials"]) == 20 and told["origin"]["pictures"].startswith("explained for the study: ")
     done = CliRunner().invoke(app, [*words, "--trials", "2", "--names", "Ka,Lo"])
     assert done.exit_code == 0 and "pictures: kept by the run" in done.output and (tmp_path / "kit/index.html").exists()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from reports.files import RunFolderError
 from reports.pictures import Picture
-from reports.study.page import Design, write_study
+from reports.study.page import Design, empty, write_study
 from reports.study.results import read_results
 from reports.study.rules import Rules, read_declaration
 from reports.study.trials import FRAMES, Trial, address, choose, overlaid, stored_trials
@@ -54,6 +54,17 @@ def test_one_file_that_asks_nobody_and_does_not_tell_the_classes(tmp_path):
     assert told["names"] == {"cat": NAMES[0], "dog": NAMES[1]} and told["chance"] == 2 and len(told["trials"]) == 4
     assert told["kinds"] == {"control": "verdict", "gradcam": "heat", "cdeepex": "morph"}
     assert read_declaration(declaration) == (told["study"], Rules(seconds=0.0))
+
+
+def test_feedback_that_shows_nothing_is_counted(tmp_path):
+    bare, negative, still = trial(0), trial(2), trial(1)
+    bare.heat["gradcam"][:] = np.nan
+    negative.heat["gradcam"][:] *= -1
+    still.morphs["cdeepex"][:] = 0.5
+    design = Design(GROUPS, ("cat", "dog"), NAMES, (bare, negative, still, trial(3)), {})
+    assert empty(design) == {"gradcam": 2, "cdeepex": 1}
+    assert json.loads(write_study(design, tmp_path)[1].read_text())["empty"] == {"gradcam": 2, "cdeepex": 1}
+    assert json.loads(made(tmp_path)[1].read_text())["empty"] == {"gradcam": 0, "cdeepex": 0}
 
 
 def test_another_picture_is_another_study(tmp_path):
@@ -110,9 +121,9 @@ def test_an_address_is_the_picture():
 
 
 @pytest.mark.skipif(keyboard.CHROMIUM is None, reason="no chromium here")
-@pytest.mark.parametrize(("group", "width"), [("control", 1000), ("gradcam", 360), ("cdeepex", 360)])
-def test_played_through_by_keyboard(tmp_path, group, width):
-    page, declaration = made(tmp_path)
+@pytest.mark.parametrize(("group", "width", "count"), [("control", 1000, 4), ("gradcam", 360, 20), ("cdeepex", 360, 4)])
+def test_played_through_by_keyboard(tmp_path, group, width, count):
+    page, declaration = made(tmp_path, count)
     kind = json.loads(declaration.read_text())["kinds"][group]
     with keyboard.Browser(tmp_path, width, 740) as browser:
         browser.open(f"file://{page}?group={group}")
@@ -121,11 +132,12 @@ def test_played_through_by_keyboard(tmp_path, group, width):
         browser.press("Tab", "Space", "Tab", "Enter")
         assert browser.value(heading) == "How it works"
         browser.press("Tab", "Enter")
-        for number in range(4):
-            assert browser.value(heading) == f"Picture {number + 1} of 4"
+        for number in range(count):
+            assert browser.value(heading) == f"Picture {number + 1} of {count}"
             # What goes on is not there before there is an answer.
             assert browser.value("document.getElementById('go').offsetParent") is None
-            browser.press("1")
+            # A name is chosen by its number, or by the button.
+            browser.press(*(("Tab", "Enter") if number == 2 else ("1",)))
             verdict = browser.value("document.getElementById('verdict').textContent")
             assert re.match(r"(Right|Wrong): it is a (Ternal|Peat <b>)\.", verdict)
             assert browser.value("document.activeElement.id") == "go"
@@ -141,7 +153,6 @@ def test_played_through_by_keyboard(tmp_path, group, width):
                 assert browser.value("state.trials.length") == 2 and browser.value("state.group") == group
                 browser.picture(tmp_path / f"{group}.png")
             assert browser.value("document.documentElement.scrollWidth") <= width
-            browser.value("document.getElementById('go').focus()")
             browser.press("Enter")
         browser.press("4")
         assert browser.value(heading) == "Thank you"
@@ -152,10 +163,30 @@ def test_played_through_by_keyboard(tmp_path, group, width):
         wrong, asked = browser.errors()
         assert wrong == [] and asked == []
         assert browser.value("document.cookie") == "" and browser.value("localStorage.length") == 1
-        browser.value("document.getElementById('forget').click()")
+        browser.press("Tab", "Tab")
+        assert browser.value("document.activeElement.id") == "forget"
+        browser.press("Enter")
         assert browser.value("localStorage.length") == 0
     study, rules = read_declaration(declaration)
     results, refused = read_results(found, study)
-    assert not refused and len(results) == 1 and rules.reason(results[0]).startswith("4 of 4 answers were")
+    assert not refused and len(results) == 1 and rules.reason(results[0]).startswith(f"{count} of {count} answers were")
     assert results[0].group == group and results[0].groups == GROUPS and results[0].rating == 4
-    assert results[0].correct == 2 and {each.image for each in results[0].trials} == {f"set/{i}" for i in range(4)}
+    assert len(results[0].trials) == count and results[0].correct == count / 2
+    assert {each.image for each in results[0].trials} == {f"set/{i}" for i in range(count)}
+
+
+@pytest.mark.skipif(keyboard.CHROMIUM is None, reason="no chromium here")
+def test_the_page_draws_a_group_where_none_is_assigned(tmp_path):
+    page, declaration = made(tmp_path)
+    with keyboard.Browser(tmp_path) as browser:
+        browser.open(f"file://{page}")
+        drawn = browser.value("state.group")
+        assert drawn in GROUPS
+        # That 60 draws leave one of three out has a chance of 3 (2 / 3)^60 < 1e-10.
+        assert set(browser.value("Array.from({ length: 60 }, () => fresh().group)")) == set(GROUPS)
+        orders = browser.value("Array.from({ length: 200 }, () => fresh().order.join(''))")
+        assert all(sorted(order) == list("0123") for order in orders) and len(set(orders)) > 12
+        browser.press("Tab", "Space", "Tab", "Enter", "Tab", "Enter", *["1", "Enter"] * 4, "3")
+        told = json.loads(browser.value("document.getElementById('text').value"))
+    assert told["group"] == drawn and told["rating"] == 3 and told["planned"] == len(told["trials"]) == 4
+    assert told["study"] == read_declaration(declaration)[0]

@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 import study_files
+from scipy import stats
 from typer.testing import CliRunner
 
 from reports.files import RunFolderError
 from reports.study import analysis, output
-from reports.study.results import read_results
+from reports.study.results import RATINGS, read_results
 from reports.study.rules import Rules, read_declaration
 
 
@@ -77,6 +78,9 @@ def test_rules_leave_people_out_and_say_why(tmp_path):
     good = [True] * 15 + [False] * 5
     study_files.write(tmp_path, "good", study_files.content("good", right=good))
     study = analysis.analyse(*read_results([tmp_path]))
+    assert "left out by the default rules (" in study.notes[0]
+    declared = analysis.analyse(*read_results([tmp_path]), rules=Rules())
+    assert "left out by the rules declared beforehand (" in declared.notes[0]
     reasons = study.participants.set_index("participant")["left_out"].to_dict()
     assert reasons == {
         "fast": "median time of an answer 0.10 s",
@@ -116,6 +120,29 @@ def test_known_skill_is_recovered(tmp_path):
     votes = study.agreement.set_index("group")
     # The first pictures are guessed by everybody, so a few majorities of skilled people are wrong too.
     assert votes.loc["cdeepex", "accuracy"] > 0.75 and votes.loc["cdeepex", "kappa"] > votes.loc["control", "kappa"]
+
+
+def test_curves_are_running_sums_with_the_interval_of_their_mean(tmp_path):
+    right = {
+        name: np.random.default_rng(place).random((7, 20)) < 0.7 for place, name in enumerate(("control", "cdeepex"))
+    }
+    for name, rows in right.items():
+        for number, row in enumerate(rows):
+            one = f"{name}-{number}"
+            study_files.write(tmp_path, one, study_files.content(one, name, row, rating=1 + number % 4))
+    study = analysis.analyse(*read_results([tmp_path]))
+    for name, rows in right.items():
+        total = rows.cumsum(axis=1)
+        curve = study.curves[study.curves["group"] == name]
+        assert curve["trial"].to_list() == list(range(1, 21)) and (curve["n"] == 7).all()
+        assert curve["mean"].to_numpy() == pytest.approx(total.mean(axis=0))
+        band = stats.ttest_1samp(total, 0.0, axis=0).confidence_interval(0.95)
+        assert curve["ci_low"].to_numpy() == pytest.approx(band.low)
+        assert curve["ci_high"].to_numpy() == pytest.approx(band.high)
+    ratings = study.ratings.set_index("group")
+    assert ratings.loc["cdeepex", list(RATINGS)].to_list() == [2, 2, 2, 1, 0] and ratings.loc["cdeepex", "n"] == 7
+    assert ratings.loc["cdeepex", "mean"] == pytest.approx(16 / 7)
+    assert ratings.loc["gradcam", "n"] == 0 and ratings.loc["gradcam", list(RATINGS)].sum() == 0
 
 
 def test_people_who_guess_are_called_significant_as_rarely_as_promised(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from reports.files import RunFolderError
 from reports.study.results import Answer, Result, read_results
 from reports.study.rules import Rules, read_declaration
-from reports.study.task_analysis import analyse_tasks, has_tasks, to_text, write
+from reports.study.task_analysis import analyse_tasks, draw_tasks, has_tasks, to_text, write
 from reports.study.tasks import Series, TaskDesign, questions_of, write_tasks
 
 
@@ -160,6 +160,11 @@ def test_guessing_is_called_guessing_and_who_is_left_out_is_said(tmp_path):
         analyse_tasks(hasty)
     page = write(guessing, tmp_path)
     assert "Fleiss kappa" in page.read_text() and "| order" in to_text(guessing)
+    assert page.read_text().count("<figure") == 1 and (tmp_path / "figures" / "tasks.png").exists()
+    axis = draw_tasks(guessing).axes[0]
+    dots = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
+    assert dots == guessing.table["accuracy"].to_list()[::-1]
+    assert axis.get_yticklabels()[-1].get_text() == "bias: all"
     assert (tmp_path / "tables" / "tasks.csv").read_text().startswith("task,category,votes")
 
 
