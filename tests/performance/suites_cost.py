@@ -39,10 +39,8 @@ def located(count: int = 2_400) -> None:
                 wanted={(check, "gradient")}, base=0,
             )  # fmt: skip
             scored += sum(row["measure"] == "mass" and row["status"] == "ok" for result in found for row in result.rows)
-        print(
-            f"{check}: {scored} of {len(several)} images of two classes or more scored, {time.process_time() - started:.0f} s",
-            flush=True,
-        )
+        seconds = time.process_time() - started
+        print(f"{check}: {scored} of {len(several)} images of two classes or more scored, {seconds:.0f} s", flush=True)
 
 
 def walked(subject: models.Subject, chosen: list[int], maps: torch.Tensor, name: str) -> tuple[float, int]:
