@@ -215,8 +215,7 @@ class _Table:
 
     def _lost(self, group: Group, found: Scored, n: int) -> str:
         """Say what became of the images without a value."""
-        parts = []
-        wrong = found.counts.get("not-applicable", 0)
+        parts, wrong = [], found.counts.get("not-applicable", 0)
         if wrong:
             parts.append(f"{wrong} that the model gets wrong are left out")
         if found.flat:
