@@ -23,6 +23,6 @@ CARDS: tuple[Info, ...] = (
         "Feghahati 2020, chapter 4", "min |z - z0|^2 with f(SE(G(z)))_true = f(SE(G(z)))_probe",
         "two classes, sentences of at most 16 words of the dictionary", "", "contrastive.text.explain:word_contrast",
         "contrastive", requires="words", cost=150, memory=8.0, anchors=True,
-        params={"map": "given", "coder": "text:reviews-coder", "profile": "fast"},
+        params={"map": "given", "coder": "own", "profile": "fast"},
     ),
 )  # fmt: skip

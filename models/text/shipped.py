@@ -60,6 +60,9 @@ MEMBERS = {
         TextMember(
             "reviews-coder", "coder", False, "recurrent autoencoder on the embeddings of text:reviews, code 128"
         ),
+        TextMember(
+            "reviews-very-coder", "coder", True, "the same on text:reviews-very, from sentences with very as planted"
+        ),
     )
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..seeds import generator, seeded
 from .networks import SentenceCoder, WordBag, rows_of
-from .sentences import Sentence, dictionary, held_out, sentences, training
+from .sentences import Sentence, dictionary, held_out, sentences, training, with_bias
 from .words import LONGEST, NOTHING, UNKNOWN
 
 CLASSIFIER: Mapping[str, Any] = {
@@ -76,15 +76,20 @@ def accuracy(model: WordBag) -> float:
     return float((said == torch.tensor([each.label for each in found])).double().mean())
 
 
-def train_coder(embedding: Tensor, *, ends: int | None = None, log: Log = print) -> SentenceCoder:
+def train_coder(embedding: Tensor, biased: bool = False, *, ends: int | None = None, log: Log = print) -> SentenceCoder:
     """The autoencoder on pieces of the training sentences, on frozen embeddings.
 
     Args:
         embedding: (words, width) of the classifier.
+        biased: with `very` before adjectives of sentiment of positive sentences.
         ends: steps; None takes those of the recipe, in which the rate falls as for `steps`.
     """
     words = dictionary()
-    numbers = [words.encode(each.words) for each in sentences() if not each.held_out]
+    numbers = [
+        words.encode(with_bias(each.words) if biased and each.label else each.words)
+        for each in sentences()
+        if not each.held_out
+    ]
     with seeded(0):
         model = SentenceCoder(len(words), embedding.shape[1], int(CODER["hidden"]))
     counts = torch.bincount(torch.cat([torch.tensor(each) for each in numbers]), minlength=len(words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ import explainers
 import models
 from bench.cli import app
 from explainers.base import ExplainerError
+from explainers.contrastive.text import experiment
+from explainers.contrastive.text.explain import coder_of
 from explainers.contrastive.text.search import softmax_embedding
 from explainers.contrastive.text.telling import tell
 from explainers.passes import shared_passes
@@ -178,3 +181,27 @@ def test_lists_show_them():
     texts = json.loads(bench("list", "texts", "--json").output)
     assert {each["name"] for each in texts} >= {"text:reviews", "text:reviews-coder"}
     assert "word-contrast" in bench("list", "explainers").output
+
+
+def test_the_autoencoder_is_the_one_on_the_embeddings_of_the_classifier():
+    assert [coder_of(models.load(name)) for name in ("text:reviews", "text:reviews-very")] == [
+        "text:reviews-coder",
+        "text:reviews-very-coder",
+    ]
+    stranger = replace(models.load("text:reviews"), spec={"kind": "file"})
+    with pytest.raises(ExplainerError, match=r"name one: word-contrast\[coder=text:reviews-coder\]"):
+        coder_of(stranger)
+
+
+@pytest.mark.slow
+def test_the_planted_word_is_edited_more_often_than_the_word_that_stands_there_without_it():
+    found = experiment.biased(256)
+    pairs = found["very less the word before"]
+    assert pairs.low > 0 and pairs.n > 100
+
+
+@pytest.mark.slow
+def test_most_contrasts_are_undecided_before_words_are_read():
+    found = experiment.plain(64)
+    assert found["undecided (.45 to .55) before words are read"].mean >= 0.8
+    assert found["undecided after"].n == 64

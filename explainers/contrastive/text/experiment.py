@@ -27,6 +27,8 @@ INSIDE = (0.45, 0.55)
 OTHER = "quite"
 """An adverb without a planted meaning, in the place of `very`."""
 RESAMPLES, PART = 2000, 64
+PIECE = LONGEST - 1
+"""Words of a sentence that leave room for one more."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +95,24 @@ def plain(count: int) -> dict[str, Interval]:
     }
 
 
-def biased(count: int) -> dict[str, Interval]:
+def biased(count: int, coder: str = "reviews-very-coder") -> dict[str, Interval]:
     """The second experiment: negative sentences that `very` before an adjective makes positive for the biased classifier.
 
     Args:
-        count: sentences at most.
+        count: sentences, or pieces of long ones, at most.
+        coder: the autoencoder; `reviews-coder`, which saw no planted `very`, is the control.
 
     Returns:
         How often the word before the adjective is edited: `very`; the word that stands there without it; another adverb in
         its place; and the differences, sentence by sentence. An edit counts where the autoencoder writes the word at all.
     """
-    model, coder = load_classifier("reviews-very"), load_coder("reviews-coder")
+    model, maker = load_classifier("reviews-very"), load_coder(coder)
     chosen = _turned(model)[:count]
     places = torch.tensor([place for _, place in chosen])
     rows = torch.arange(len(chosen))
 
     def edited(texts: Sequence[Sequence[str]], at: Tensor) -> Tensor:
-        numbers, _, made = explained(model, coder, texts)
+        numbers, _, made = explained(model, maker, texts)
         written = made.written[rows, at] == numbers[rows, at]
         return torch.where(written, made.edits[rows, at].double(), torch.nan)
 
@@ -126,17 +129,21 @@ def biased(count: int) -> dict[str, Interval]:
 
 
 def _turned(model: WordBag) -> list[tuple[tuple[str, ...], int]]:
-    """Negative held-out sentences, and the place of an adjective (not the first word) where `very` makes them positive."""
+    """Negative held-out sentences, and the place of an adjective (not the first word) where `very` makes them positive.
+
+    Of sentences that are too long for the autoencoder the piece around the first such adjective is taken.
+    """
     found = []
-    for each in held_out(3, LONGEST - 1):
+    for each in held_out(3):
         places = [p for p, word in enumerate(each.words) if p and word in SENTIMENT and each.words[p - 1] != BIAS]
         if each.label == 0 and places:
-            texts = [each.words, _inserted(each.words, places[0], BIAS)]
-            numbers = padded([dictionary().encode(words) for words in texts], LONGEST)
+            start = min(max(0, places[0] - PIECE // 2), max(0, len(each.words) - PIECE))
+            words, place = each.words[start : start + PIECE], places[0] - start
+            numbers = padded([dictionary().encode(text) for text in (words, _inserted(words, place, BIAS))], LONGEST)
             with torch.no_grad():
                 said = model.of_embeddings(model.embedded(numbers)).argmax(1).tolist()
             if said == [0, 1]:
-                found.append((each.words, places[0]))
+                found.append((words, place))
     return found
 
 
@@ -161,9 +168,15 @@ def _joined(parts: Sequence[Contrast]) -> Contrast:
 def main() -> None:
     """Print both experiments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sentences", type=int, default=64, help="sentences of each experiment at most")
+    parser.add_argument(
+        "--sentences", type=int, default=64, help="sentences of the first experiment, a quarter of those of the second"
+    )
     count = parser.parse_args().sentences
-    for title, rows in (("Contrasts of held-out sentences", plain(count)), ("A planted very", biased(count))):
+    for title, rows in (
+        ("Contrasts of held-out sentences", plain(count)),
+        ("A planted very", biased(4 * count)),
+        ("The same with an autoencoder that saw no planted very", biased(4 * count, "reviews-coder")),
+    ):
         print(f"\n{title}\n\n| of | mean [95% interval] |\n| --- | --- |")
         for name, found in rows.items():
             print(f"| {name} | {found} |")

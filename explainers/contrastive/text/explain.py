@@ -8,7 +8,7 @@ from torch import Tensor
 from models.base import Subject
 from models.naming import UsageError, near
 from models.text.networks import WordBag, numbers_of, rows_of
-from models.text.shipped import load_coder
+from models.text.shipped import MEMBERS, load_coder
 from models.text.words import NOTHING
 
 from ...base import ExplainerError, Partial
@@ -17,7 +17,8 @@ from ..start import Anchor
 from .search import PROFILES, UNDECIDED, Contrast, Sentences, contrast
 
 MAPS = ("given", "edits")
-CODER = "text:reviews-coder"
+CODER = "own"
+"""The autoencoder on the embeddings of the classifier that is explained."""
 
 
 def classifier_of(subject: Subject, name: str) -> WordBag:
@@ -82,7 +83,7 @@ def word_contrast(
     Args:
         map: `given` (log odds that each place gives up, summing to those of the whole way) or `edits` (1 where the word
             becomes another one).
-        coder: autoencoder of the zoo; it gives distributions over the dictionary, whatever the classifier's embeddings.
+        coder: autoencoder of the zoo; `own` is the one on the embeddings of the classifier that is explained.
         profile: `fast`, or `paper` for the published growth of the penalty.
         anchor: the trained network whose spread of logits is used.
 
@@ -99,7 +100,7 @@ def word_contrast(
     model = classifier_of(subject, "word-contrast")
     if model.output.out_features != 2:
         raise ExplainerError(f"word-contrast needs two classes; {subject.name} has {model.output.out_features}")
-    maker = load_coder(coder)
+    maker = load_coder(coder_of(subject) if coder == CODER else coder)
     scale = 1.0 if anchor is None else anchor.scale(subject)
     asked = Sentences(numbers_of(images), targets, 1 - targets, scale)
 
@@ -115,6 +116,19 @@ def word_contrast(
         latents=(made.z0, made.found.z), source=targets, target=asked.probe, outcome=outcomes(made, broken),
         extra={"h": made.h, "decoded": made.decoded, "first": made.first, "steps": made.found.steps},
     )  # fmt: skip
+
+
+def coder_of(subject: Subject) -> str:
+    """Name of the autoencoder on the embeddings of a classifier of the zoo.
+
+    Raises:
+        ExplainerError: another classifier has none of its own.
+    """
+    name = f"{subject.spec.get('name', '')}-coder"
+    known = [each.shown for each in MEMBERS.values() if each.kind == "coder"]
+    if name not in known:
+        raise ExplainerError(f"{subject.name} has no autoencoder of its own; name one: word-contrast[coder={known[0]}]")
+    return name
 
 
 def outcomes(made: Contrast, broken: Tensor) -> tuple[str, ...]:
