@@ -78,10 +78,11 @@ def ship(name: str, model: nn.Module) -> dict[str, Any]:
     """
     found = member(name)
     file = FOLDER / f"text-{found.name}.safetensors"
+    data = "clear training sentences" if found.kind == "classifier" else "training sentences"
     save_file({key: value.half() for key, value in state_of(model).items()}, file)
     entry: dict[str, Any] = {
         "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "figures": {}, "digest": "",
-        "data": "clear training sentences of movie-reviews" if found.kind == "classifier" else "training sentences of movie-reviews",
+        "data": f"{data} of movie-reviews",
         "schedule": dict(CLASSIFIER if found.kind == "classifier" else CODER),
     }  # fmt: skip
     _write(found.name, entry)

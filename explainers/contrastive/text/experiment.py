@@ -169,7 +169,7 @@ def main() -> None:
     """Print both experiments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--sentences", type=int, default=64, help="sentences of the first experiment, a quarter of those of the second"
+        "--sentences", type=int, default=64, help="of the first experiment; four times as many of the second"
     )
     count = parser.parse_args().sentences
     for title, rows in (
