@@ -156,7 +156,6 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
     missing = {(cell["check"], text_of(cell)): cell for cell in shard.cells if cell["key"] not in done}
     if not missing:
         return
-    counts = Counter(explainer for _, explainer in missing)
     # The second clock ends the process, so it runs only in a process that is there for nothing else.
     note = store.path / FOLDER / f"{shard.id}.note" if context.own_process else None
     try:
@@ -165,7 +164,7 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
         before = Snapshot(subject.model)
         _note(store, context, device, subject)
         allowed = context.memory or memory.default(device, context.slots)
-        with limited(Limit(allowed)) as limit, limits.watched(context.timeout, counts, note):
+        with limited(Limit(allowed)) as limit, limits.watched(context.timeout, Counter(e for _, e in missing), note):
             shortage = memory.Shortage(store, shard.id, limit, status.notices)
             for result in _results(context, shard, subject, missing, shortage):
                 cell = missing.pop((result.check, result.explainer), None)
