@@ -32,10 +32,16 @@ function valid(found) {
 }
 function load() {
   try { const found = JSON.parse(localStorage.getItem(place)); if (valid(found)) return found; } catch { /* nothing that can be read is kept */ }
-  return fresh();
+  // A browser that has only just started may still find its storage empty, and a private window may refuse it: the tab keeps a copy.
+  const copy = history.state?.[place];
+  return valid(copy) ? copy : fresh();
 }
 function keep() {
+  try { history.replaceState({ [place]: state }, ""); } catch { /* the copy is the second of two */ }
   try { localStorage.setItem(place, JSON.stringify(state)); } catch { document.getElementById("storage").hidden = false; }
+}
+function forget() {
+  try { history.replaceState(null, ""); localStorage.removeItem(place); } catch { /* nothing was kept */ }
 }
 const by = (id) => document.getElementById(id);
 const say = (text) => { by("live").textContent = text; };
@@ -152,7 +158,7 @@ function done() {
   by("save").href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   by("save").download = `study-${state.participant}.json`;
   by("text").value = text;
-  by("forget").addEventListener("click", () => { try { localStorage.removeItem(place); } catch { /* nothing was kept */ } state = fresh(); show(); });
+  by("forget").addEventListener("click", () => { forget(); state = fresh(); show(); });
 }
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !/^[1-9]$/.test(event.key)) return;

@@ -115,6 +115,27 @@ def test_played_through_by_keyboard(tmp_path, width):
     }
 
 
+@pytest.mark.skipif(keyboard.CHROMIUM is None, reason="no chromium here")
+@pytest.mark.parametrize("broken", ["() => null", "() => { throw new Error('refused'); }"])
+def test_answers_outlive_a_reload_where_the_browser_keeps_nothing(tmp_path, broken):
+    """Chromium that has only just started gives an empty storage now and then; a private window refuses it."""
+    _, page, _ = made(tmp_path)
+    with keyboard.Browser(tmp_path) as browser:
+        browser.ask("Page.addScriptToEvaluateOnNewDocument", source=f"Storage.prototype.getItem = {broken};")
+        browser.open(f"file://{page}")
+        browser.press("Tab", "Space", "Tab", "Enter")
+        browser.press("Tab", "Enter")
+        browser.press("1")
+        assert browser.value("state.trials.length") == 1
+        person = browser.value("state.participant")
+        browser.reload()
+        assert browser.value("document.querySelector('h1').textContent") == "Question 2 of 14"
+        assert browser.value("state.participant") == person
+        browser.value("forget()")
+        browser.reload()
+        assert browser.value("state.phase") == "consent" and browser.value("state.participant") != person
+
+
 def people(count, skill, questions, seed=0):
     """Participants who know the answer with some probability and else guess."""
     draw = np.random.default_rng(seed)
