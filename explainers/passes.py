@@ -111,7 +111,7 @@ def forward(
         The leaf, and what `run` gives. The graph may be shared with other passes: differentiate with `retain_graph=True`.
     """
     reuse = _REUSE.get()
-    origin = None if reuse is None else common(subject)
+    origin = common(subject) if reuse is not None and reuse.serves(images) else None
     with torch.enable_grad():
         if reuse is not None and origin is not None:
             kept = reuse.over(network(origin.trained, precision(module)), images, (purpose, fingerprint(images)))

@@ -34,21 +34,24 @@ class Reuse:
     Not for several threads at once. Everything is kept until the object is dropped.
 
     Args:
+        images: (N, C, H, W), those that will be seen again. Passes over others, such as noisy copies or steps on the way from a
+            baseline that are made anew each time, are neither kept nor looked up: they would only pile up.
         limit: bytes of results kept per image and purpose at most, else nothing is.
 
     Example:
         >>> import explainers, models
         >>> from explainers.passes import shared_passes
-        >>> subject, reuse = models.load("fmnist-vgg"), Reuse()
+        >>> subject = models.load("fmnist-vgg")
         >>> images, targets = subject.sample(2, seed=0)
+        >>> reuse = Reuse(images)
         >>> with shared_passes(reuse):
         ...     first = explainers.get("gradient").explain(subject.private_copy(), images, targets)
         >>> reuse.bytes > 0
         True
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
-        self.limit = limit
+    def __init__(self, images: Tensor, limit: int = LIMIT) -> None:
+        self.images, self.limit = images, limit
         self._memos: dict[Hashable, Kept] = {}
 
     @property
@@ -56,12 +59,16 @@ class Reuse:
         """Bytes of all results kept."""
         return sum(memo.bytes for memo in self._memos.values())
 
+    def serves(self, images: Tensor) -> bool:
+        """Whether these are some of the images that will be seen again: a part of the same memory."""
+        return images.untyped_storage().data_ptr() == self.images.untyped_storage().data_ptr()
+
     def over(self, trained: nn.Module, images: Tensor, key: Hashable) -> Kept:
         """What passes over some images have in common.
 
         Args:
             trained: the network whose tensors are the known ones; its copies share those that are as in it.
-            images: (n, C, H, W).
+            images: (n, C, H, W), which this object `serves`.
             key: what identifies them, as long as they are alive, and the purpose of the pass.
         """
         place = (id(trained), key)

@@ -73,7 +73,7 @@ class Block:
         targets = self.labels if protocol.target == "label" else subject.predict(self.images)
         self.request = Request(self.images, targets, seed, protocol, batch_size)
         self.errors: dict[str, dict[str, Any]] = {}
-        self.reuse = Reuse()
+        self.reuse = Reuse(self.images)
         self.before = Snapshot(subject.model)
         self.health = self.examine(subject)
         self.seconds: dict[str, float] = {}

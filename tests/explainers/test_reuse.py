@@ -83,7 +83,7 @@ SUBJECTS = {
 def test_maps_along_a_walk_are_the_same_bits(which, walk):
     subject = SUBJECTS[which]()
     images, _ = subject.sample(3, seed=0)
-    targets, reuse = subject.predict(images), Reuse()
+    targets, reuse = subject.predict(images), Reuse(images)
     chosen = [explainers.get(name) for name in NAMES]
     with shared_passes(reuse):
         for explainer in chosen:
@@ -106,7 +106,7 @@ def test_maps_along_a_walk_are_the_same_bits(which, walk):
 def test_only_what_follows_from_the_changed_layer_is_computed_again():
     subject = models.load("fmnist-vgg")
     images, _ = subject.sample(2, seed=0)
-    reuse, counts = Reuse(), []
+    reuse, counts = Reuse(images), []
 
     class Count(TorchFunctionMode):
         """Sees the operations that are made, below the reuse of kept results."""
@@ -133,7 +133,7 @@ def test_only_what_follows_from_the_changed_layer_is_computed_again():
 def test_results_changed_in_place_later_are_not_read_in_their_later_state():
     subject = around(seeded(Late))
     images, _ = subject.sample(2, seed=0)
-    targets, reuse = subject.predict(images), Reuse()
+    targets, reuse = subject.predict(images), Reuse(images)
     gradient = explainers.get("gradient")
     with shared_passes(reuse):
         gradient.explain(subject.private_copy(), images, targets)
@@ -157,7 +157,7 @@ def test_what_comes_out_does_not_depend_on_what_was_computed_before():
     last = list(stages)[-1]
 
     def maps(names, visited):
-        reuse = Reuse()
+        reuse = Reuse(images)
         for model in (subject.private_copy(), *(stages[stage] for stage in visited)):
             with shared_passes(reuse):
                 found = {name: explainers.get(name).explain(model, images, targets).attribution for name in names}
@@ -171,13 +171,29 @@ def test_what_comes_out_does_not_depend_on_what_was_computed_before():
 def test_no_more_than_the_limit_is_kept():
     subject = models.load("fmnist-vgg")
     images, targets = subject.sample(2, seed=0)
-    full, none = Reuse(), Reuse(limit=1000)
+    full, none = Reuse(images), Reuse(images, limit=1000)
     maps = []
     for reuse in (full, none):
         with shared_passes(reuse):
             maps.append(explainers.get("gradient").explain(subject.private_copy(), images, targets).attribution)
     assert torch.equal(*maps)
     assert none.bytes == 0 and full.bytes > 100_000
+
+
+def test_images_that_are_made_anew_each_time_do_not_pile_up():
+    """Noisy copies and steps from a baseline are other tensors at every stage: nothing of them would ever be seen again."""
+    subject = models.load("fmnist-vgg")
+    images, targets = subject.sample(2, seed=0)
+    alone, reuse = Reuse(images), Reuse(images)
+    names = ["gradient", "smoothgrad[samples=3]", "integrated-gradients[steps=4]", "gradient-shap[samples=2]"]
+    for _, model in list(independent(subject, base=0, seed=0))[:3]:
+        with shared_passes(alone):
+            explainers.get("gradient").explain(model, images, targets)
+        with shared_passes(reuse):
+            for name in names:
+                explainers.get(name).explain(model, images, targets)
+    assert reuse.bytes == alone.bytes > 0
+    assert reuse.serves(images[1:]) and not reuse.serves(images.clone())
 
 
 def test_a_copy_changed_afterwards_has_nothing_in_common():

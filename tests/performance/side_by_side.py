@@ -90,7 +90,7 @@ def our_seconds(subject, images, targets, names):
     chosen = [explainers.get(name) for name in names]
     signed = [e.info.signed for e in chosen for _ in images]
 
-    reuse = Reuse()
+    reuse = Reuse(images)
 
     def maps(model):
         with shared_passes(reuse):
