@@ -35,6 +35,27 @@ def test_frechet_agrees_with_the_definition(d):
     assert distances.frechet(a, b) == pytest.approx(expected, rel=1e-4)
 
 
+def counted(a: np.ndarray, b: np.ndarray) -> float:
+    """The unbiased squared discrepancy under (x.y / d + 1)^3, pair by pair."""
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return (sum(float(u) * float(v) for u, v in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+    def within(rows: np.ndarray) -> float:
+        pairs = [kernel(rows[i], rows[j]) for i in range(len(rows)) for j in range(len(rows)) if i != j]
+        return sum(pairs) / len(pairs)
+
+    across = [kernel(x, y) for x in a for y in b]
+    return within(a) + within(b) - 2 * sum(across) / len(across)
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 20), (9, 14)])
+def test_kernel_distance_is_that_of_all_pairs_counted(n, m):
+    a, b = normal(n, 5).double(), normal(m, 5, seed=1).double() * 1.4 + 0.3
+    assert distances.kernel_distance(a, b) == pytest.approx(counted(a.numpy(), b.numpy()), rel=1e-10)
+    assert distances.kernel_distance(a, b) != pytest.approx(float(counted(a.numpy(), b.numpy() + 0.05)), rel=1e-3)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torchmetrics") is None, reason="torchmetrics is not installed")
 def test_frechet_and_kernel_distance_agree_with_torchmetrics():
     from torchmetrics.image.fid import FrechetInceptionDistance
