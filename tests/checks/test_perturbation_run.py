@@ -201,6 +201,22 @@ def test_counterfactuals_replace_where_there_are_some() -> None:
     assert last == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_the_size_of_a_change_counts_and_not_its_sign_where_there_is_a_counterfactual() -> None:
+    def size(*given: Any) -> Tensor:
+        return product(*given).sum(1, keepdim=True).abs()
+
+    checks = (*QUICK, "perturbation-counterfactual", "perturbation-black-patches")
+    fakes = {"signed": Contrastive("signed", product), "size": Contrastive("size", size)}
+    plain = {"plain": Fake("plain", product), "plain-size": Fake("plain-size", size)}
+    found = run([*fakes.values(), *plain.values()], checks)
+    for check in checks:
+        one, other = (frame(found[check, name]).drop(columns=["explainer", "seconds"]) for name in fakes)
+        pd.testing.assert_frame_equal(one, other)
+    for check in QUICK:
+        np.testing.assert_array_equal(values(found[check, "plain-size"], "abpc"), values(found[check, "size"], "abpc"))
+        assert not np.allclose(values(found[check, "plain"], "abpc"), values(found[check, "signed"], "abpc"))
+
+
 def test_patches_follow_the_sums_of_their_pixels() -> None:
     checker = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(SIDE // 2, SIDE // 2)
     generator = torch.Generator().manual_seed(2)

@@ -27,6 +27,9 @@ PATCH = 8
 
 BLOCK = 32
 
+VERSION = 2
+"""2: maps that come with a counterfactual are ranked by their size."""
+
 _UNITS = {"": ("probability", 1.0), "-logit": ("logit", None), "-accuracy": ("share", 1.0)}
 _OF = {"": "softmax probability", "-logit": "logit", "-accuracy": "accuracy"}
 
@@ -98,7 +101,7 @@ def _check(replacement: str, patches: bool) -> CheckInfo:
     name = f"{PREFIX}{replacement}{PATCHES if patches else ''}"
     unit = "patches" if patches else "pixels"
     return CheckInfo(
-        name, 1, PATCH_SUITE if patches else SUITE, MEASURES,
+        name, VERSION, PATCH_SUITE if patches else SUITE, MEASURES,
         f"{unit} in the order of relevance replaced by {REPLACED_BY[replacement]}",
         family="perturbation", staged=False, draws="once", block=BLOCK,
     )  # fmt: skip

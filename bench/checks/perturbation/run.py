@@ -197,7 +197,7 @@ class _Block:
         members = members.to(self.scene.images.device)
         if not len(members):
             return rows_of(outcome)
-        maps = orders.pooled(found.maps[members], ground.patch)
+        maps = orders.pooled(_relevance(found)[members], ground.patch)
         ties = ground.ties[members.cpu()]
         most, least = orders.ranks(maps, ties), orders.ranks(-maps, ties)
         curves = self._pair(most, least, ground.chosen, ground.limits, ground.patch, members)
@@ -208,3 +208,12 @@ class _Block:
             {key: value.tolist() for key, value in values.items()},
             {"morf": curves[0][..., 0], "lerf": curves[1][..., 0], "random": random[0][..., 0]},
         )
+
+
+def _relevance(found: Maps) -> Tensor:
+    """How relevant each pixel is, (N, H, W).
+
+    A map that comes with a counterfactual is the change towards it: what it takes away weighs as much as what it adds, so its
+    size counts and not its sign (for Progressive Exaggeration the difference of the two extremes).
+    """
+    return found.maps if found.counterfactual is None else found.maps.abs()
