@@ -5,21 +5,48 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from reports.files import sha256
+from reports.files import sha256, unwritable
 from reports.store import Store
+
+from .claims import FOLDER
 
 SENT = ("records", "failures", "pictures", "maps", "provenance")
 
 _known: dict[str, tuple[str, Store]] = {}
 
 
-def home(folder: Path) -> str:
-    """What tells a run folder from another one at the same path on another machine."""
-    return sha256((folder / "config.json").read_bytes())
+@contextmanager
+def home(folder: Path) -> Iterator[str]:
+    """Mark a run folder for the time of a run, so that workers tell it from another one at the same path of their machine.
+
+    Nothing that is in the folder anyway would do: a run of equal settings may have been made on the other machine too.
+
+    Args:
+        folder: the run folder.
+
+    Yields:
+        The mark, which is random. One that a killed run left behind is nobody's home again.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    mark = uuid4().hex
+    path = _mark(folder, mark)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(mark)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        yield mark
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -28,7 +55,7 @@ def reached(path: str, mark: str, settings: Mapping[str, Any], files: dict[str, 
 
     Args:
         path: the run folder.
-        mark: as `home` gives it, empty where worker and parent share the disk for sure.
+        mark: as `home` yields it, empty where worker and parent share the disk for sure.
         settings: `config` and `protocol` of the folder.
         files: gets what was written, name -> base64, where the folder cannot be reached.
 
@@ -59,14 +86,19 @@ def unpack(store: Store, files: Mapping[str, str]) -> None:
 
 def _is_home(path: Path, mark: str) -> bool:
     try:
-        return home(path) == mark
-    except OSError:
+        return _mark(path, mark).read_text() == mark
+    except (OSError, ValueError):
         return False
+
+
+def _mark(folder: Path, mark: str) -> Path:
+    return folder / FOLDER / f"{mark}.home"
 
 
 def _opened(path: str) -> Store:
     """The store at a path; kept, since it knows which files it has read, until its settings are written anew."""
-    now = home(Path(path)) if (Path(path) / "config.json").exists() else ""
+    settings = Path(path) / "config.json"
+    now = sha256(settings.read_bytes()) if settings.exists() else ""
     if path not in _known or _known[path][0] != now:
         _known.clear()
         _known[path] = (now, Store.open(path))

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +184,9 @@ def execute(config: Config, console: Console | None = None) -> Run:
         with Progress(store, costs, prepared.done, quiet=config.quiet, console=console) as progress:
             progress.note(prepared.notices)
             if costs.keys() - prepared.done:
-                pools.compute(prepared.plan, context(prepared, pool, store, token), pool, store, progress.listen)
+                with parcels.home(store.path) if pool.clustered else nullcontext("") as home:
+                    common = context(prepared, pool, store, token, home)
+                    pools.compute(prepared.plan, common, pool, store, progress.listen)
         done = store.done(costs)
         _keep_planned(store, prepared)
         store.compact()
@@ -237,8 +239,16 @@ def _keep_planned(store: Store, prepared: Prepared) -> None:
         store.write_plan(join(planned, entries, str(store.path)))
 
 
-def context(prepared: Prepared, pool: pools.Pool, store: Store, token: str = "") -> worker.Context:
-    """What all shards of the run have in common; `token` tells the run from others of the same folder."""
+def context(prepared: Prepared, pool: pools.Pool, store: Store, token: str = "", home: str = "") -> worker.Context:
+    """What all shards of the run have in common.
+
+    Args:
+        prepared: the planned run.
+        pool: where it computes.
+        store: its folder.
+        token: tells the run from others of the same folder.
+        home: as `parcels.home` yields it; empty where the workers share the disk for sure.
+    """
     config, facts = prepared.config, prepared.facts
     choices = {**suites.get(config.suite[0]).choices, "features": features.reachable(config.features)}
     slots = -(-prepared.jobs // len(facts.devices))
@@ -250,8 +260,8 @@ def context(prepared: Prepared, pool: pools.Pool, store: Store, token: str = "")
         slots=slots, precision=config.precision, batch_size=config.batch_size,
         plugins=tuple(str(Path(name).resolve()) if name.endswith(".py") else name for name in config.plugin),
         own_process=pool.own_processes, fail_fast=config.fail_fast, memory=allowed,
-        run=token, timeout=config.timeout, home=parcels.home(store.path) if pool.clustered else "",
-        settings={"config": store.config, "protocol": store.protocol} if pool.clustered else {}, keep=_kept(prepared),
+        run=token, timeout=config.timeout, home=home,
+        settings={"config": store.config, "protocol": store.protocol} if home else {}, keep=_kept(prepared),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class Context:
         memory: bytes one worker may use for explanations; None = half of what is free on its device.
         run: token of the run, the same for all its workers.
         timeout: seconds for one cell, None for no limit.
-        home: what tells the run folder from another one at the same path on another machine; empty = it is here.
+        home: the mark that is in the run folder, and in no other at the same path on another machine; empty = it is here.
         settings: configuration and protocol of the folder, for workers that cannot reach it.
         keep: of how many images of each block the compared maps are kept, for scoring them again.
     """

@@ -1,20 +1,23 @@
 """Clusters of dask and ray with two workers give the records of this process, and survive the death of a worker."""
 
 import base64
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import bench as package
 import reports
-from bench import backends, parcels, pool, worker
+from bench import backends, parcels, pool, runner, worker
 from bench.config import resolve
 from bench.plan import Plan
 from bench.runner import context, open_folder, prepare
 from models.naming import UsageError
 from reports.files import RunFolderError
-from tests.harness.support import SMALL, bench, same, toy_run
+from tests.harness.support import SMALL, bench, same, toy_run, values
 
 CHOSEN = "toy-gradient,toy-noisy"
 
@@ -27,13 +30,14 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def far(tmp_path):
-    """A planned run of one shard whose worker is told another path than the folder's: (prepared, store, context)."""
+    """A planned run of one seed whose worker is told another path than the folder's: (prepared, store, context)."""
     options = {**SMALL, "explainers": "toy-gradient,toy-broken", "images": 1, "seeds": 1, "out": str(tmp_path / "a")}
     prepared = prepare(resolve(options))
     store = open_folder(prepared)
-    held = context(prepared, pool.Pool(1, "dask"), store, "token")
-    values = json.loads(held.to_json()) | {"store": str(tmp_path / "not" / "here"), "own_process": False}
-    return prepared, store, json.dumps(values)
+    with parcels.home(store.path) as mark:
+        held = context(prepared, pool.Pool(1, "dask"), store, "token", mark)
+        values = json.loads(held.to_json()) | {"store": str(tmp_path / "not" / "here"), "own_process": False}
+        yield prepared, store, json.dumps(values)
 
 
 def needs(name):
@@ -59,6 +63,13 @@ def test_a_cluster_survives_an_explainer_that_kills_its_worker_once(name, undist
     assert (tmp_path / "mark").exists()
     assert done.returncode == 0, done.stderr
     assert not reports.Store.open(tmp_path / "a").failures()
+    frame = values(tmp_path / "a")
+    beside = frame[frame["explainer"] != "toy-once"].reset_index(drop=True)
+    # `toy-once` is a gradient where it lets its process live.
+    once, gradient = (frame[frame["explainer"] == name] for name in ("toy-once", "toy-gradient"))
+    numbers = [each[["check", "measure", "value"]].fillna(9.0).to_numpy().tolist() for each in (once, gradient)]
+    assert sorted(numbers[0]) == sorted(numbers[1])
+    pd.testing.assert_frame_equal(beside, values(undisturbed), check_exact=True)
 
 
 @pytest.mark.slow
@@ -100,6 +111,11 @@ def test_a_backend_that_is_not_installed_says_what_to_install(name, monkeypatch)
         backends.Backend(name, 2).options()
 
 
+def files_of(folder):
+    """Every file below a folder, with its content."""
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def shards(prepared):
     """The shards of a plan, as texts."""
     plan: Plan = prepared.plan
@@ -125,11 +141,43 @@ def test_a_worker_that_cannot_reach_the_folder_hands_its_files_back(far, tmp_pat
 
 def test_another_folder_at_the_same_path_is_not_taken_for_the_runs_own(far, tmp_path):
     prepared, store, text = far
-    other = tmp_path / "other"
-    reports.Store.create(other, {"someone": "else"}, {"name": "p", "hash": "1"}, {}, {})
+    # The other machine made the same run itself, and finished half of it.
+    other = package.run(**{**SMALL, "explainers": "toy-gradient", "images": 1, "seeds": 1}, out=tmp_path / "other").path
+    assert (other / "config.json").read_bytes() == (store.path / "config.json").read_bytes()
+    before = files_of(other)
     moved = json.dumps({**json.loads(text), "store": str(other)})
-    status = json.loads(worker.run_shard(moved, shards(prepared)[0]))
-    assert status["files"] and reports.Store.open(other).done() == set() and store.done() == set()
+    for shard in shards(prepared):
+        parcels.unpack(store, json.loads(worker.run_shard(moved, shard))["files"])
+    assert files_of(other) == before
+    assert len(store.done()) + len(store.failures()) == len(prepared.plan.tasks)
+
+
+def test_the_runs_own_folder_is_written_to_and_its_mark_is_gone_with_the_run(far):
+    prepared, store, text = far
+    here = json.dumps({**json.loads(text), "store": str(store.path)})
+    statuses = [json.loads(worker.run_shard(here, shard)) for shard in shards(prepared)]
+    assert not any(status["files"] for status in statuses) and len(store.done()) > 0
+    with parcels.home(store.path) as mark:
+        assert (store.path / "claims" / f"{mark}.home").read_text() == mark
+    assert not (store.path / "claims" / f"{mark}.home").exists()
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_that_see_another_folder_at_the_path_send_what_they_compute(
+    undisturbed, tmp_path, monkeypatch
+):
+    needs("dask")
+    shutil.copytree(undisturbed, other := tmp_path / "other")
+    before = files_of(other)
+    real, sent = parcels.unpack, []
+    monkeypatch.setattr(runner, "context", lambda *given: dataclasses.replace(context(*given), store=str(other)))
+    monkeypatch.setattr(parcels, "unpack", lambda store, files: (sent.extend(files), real(store, files)))
+    options = {**SMALL, "jobs": 2, "backend": "dask", "explainers": CHOSEN}
+    done = package.run(**options, out=tmp_path / "a")
+    assert done.complete and done.computed == done.expected and not done.failed
+    assert len([name for name in sent if name.startswith("records/")]) == done.expected
+    assert files_of(other) == before and not list((done.path / "claims").iterdir())
+    same(done.path, undisturbed)
 
 
 KEY = "ab" * 32
