@@ -1,4 +1,4 @@
-"""Tables that stand on the page for themselves: distances of sets in their groups, and what shows a planted square."""
+"""Tables that stand on the page for themselves: distances of sets in their groups, what changes together, the square."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports import bias_tables, distance_tables
+from reports import bias_tables, distance_tables, flip_tables
 
 if TYPE_CHECKING:
     from reports.gallery import Gallery
@@ -26,6 +26,11 @@ _BIAS = (
     "Explanations of why an image without a square is no bag. energy: share of the map inside the square (95% interval); of "
     "area: that over the 0.046 of the picture that it covers; change: what a counterfactual adds there; restored: how many "
     "logits it loses when the original pixels are put back. Only a network that takes the square for a bag should show it."
+)
+_TOGETHER = (
+    "Do attributes change together that are independent in the data? together: correlation of an attribute's signed change with "
+    "that of the attribute that was asked about; in data: of the two attributes in the explained images; difference: of these "
+    "two, without sign (95% interval), 0 is best; the last row of each explainer is the mean, the correlation difference (CD)."
 )
 _COMPARED = (
     "The same question to all explainers: red speaks for a bag, blue against it; for counterfactuals red is added and blue taken "
@@ -49,6 +54,9 @@ def page_tables(frame: pd.DataFrame, store: Store, gallery: Gallery) -> list[dic
     distances = distance_tables.distances(frame)
     if len(distances):
         found.append(_table("Distances to real images", _DISTANCES, distances))
+    together = flip_tables.correlations(frame)
+    if len(together):
+        found.append(_table("What changes together", _TOGETHER, together))
     bias = bias_tables.bias(frame)
     if len(bias):
         found.append(_table("The planted square", _BIAS, bias) | {"figures": _comparisons(bias, store, gallery)})

@@ -123,8 +123,8 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns:
         Name of the file -> table: `perturbation`, `perturbation-rivals` and `perturbation-curves` (see
         `reports.perturbation_tables`), `class-discrimination` and `certificates` (see `reports.class_tables`),
-        `planted-attributes` and `asked-sets` (see `reports.flip_tables` and `reports.set_tables`), `distances` and
-        `planted-square` (see `reports.distance_tables` and `reports.bias_tables`).
+        `planted-attributes`, `correlation-difference` and `asked-sets` (see `reports.flip_tables` and
+        `reports.set_tables`), `distances` and `planted-square` (see `reports.distance_tables` and `reports.bias_tables`).
 
     Example:
         >>> from reports.schema import empty
@@ -138,6 +138,7 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "perturbation-rivals": perturbation_tables.rivals(frame),
         "perturbation-curves": perturbation_tables.curves(frame),
         "planted-attributes": flip_tables.changes(frame),
+        "correlation-difference": flip_tables.correlations(frame),
         "asked-sets": set_tables.asked_sets(frame),
         "distances": distance_tables.distances(frame),
         "planted-square": bias_tables.bias(frame),

@@ -129,6 +129,14 @@ def test_flips_of_known_counterfactuals(asked, changed):
     assert np.mean(found[name, "attributes", "flips-reconstruction"]) == 0
     assert np.mean(found[name, "attributes", "changed-attributes"]) == 1
     assert set(found[name, "attributes", "confounding"]) == {None}
+    for attribute in (*ATTRIBUTES, "asked"):
+        had, moved = (found[name, "attributes", f"{kind}-{attribute}"] for kind in ("had", "change"))
+        if attribute == asked:
+            assert set(had) == set(moved) == {None}, "it stands under `asked` alone"
+        elif attribute == ATTRIBUTES[changed] or (attribute == "asked" and right):
+            assert moved == [1 - 2 * value for value in had] and set(had) == {0, 1}
+        else:
+            assert set(moved) == {0}
 
 
 def test_the_confounder_is_counted_where_brightness_is_asked_about():

@@ -65,6 +65,49 @@ def test_images_without_attributes_have_no_verdict_and_no_table():
     assert not len(flip_tables.changes(nothing)) and not len(set_tables.asked_sets(nothing))
 
 
+def moved(before, after, asked=0):
+    """Records of what images had and how it changes, the attribute that was asked about under `asked` alone."""
+    names = ["asked" if index == asked else name for index, name in enumerate(ATTRIBUTES)]
+    return frame(
+        [
+            rows("m", "pe", "attributes", f"{kind}-{name}", values[:, index])
+            for index, name in enumerate(names) for kind, values in (("had", before), ("change", after - before))
+        ]
+    )  # fmt: skip
+
+
+def test_what_is_dragged_along_shows_in_the_correlation_difference_and_what_changes_alone_does_not():
+    before = np.random.default_rng(0).integers(0, 2, (1000, 4)).astype(float)
+    alone = before.copy()
+    alone[:, 0] = 1 - alone[:, 0]
+    dragged = alone.copy()
+    dragged[:, 1] = before[:, 1] + (alone[:, 0] - before[:, 0])  # the same change, whatever the attribute was
+    for after, low, high in ((alone, 0.0, 0.06), (dragged, 0.95, 1.05)):
+        table = flip_tables.correlations(moved(before, after)).set_index("attribute")
+        assert list(table.index) == ["border", "brightness", "stripe", flip_tables.ALL]
+        stripe = table.loc["stripe"]
+        assert low <= stripe.difference <= high and stripe.ci_low <= stripe.difference <= stripe.ci_high
+        assert stripe.n == 1000 and stripe.in_data == pytest.approx(np.corrcoef(before[:, 0], before[:, 1])[0, 1])
+        assert stripe.together == (0.0 if after is alone else pytest.approx(1.0))
+        assert table.loc[flip_tables.ALL].difference == pytest.approx(table["difference"].iloc[:3].mean())
+    assert set(flip_tables.changes(moved(before, alone))["measure"]) == set(), "these are no shares of changes"
+
+
+def test_the_data_s_own_correlation_is_taken_off():
+    before = np.random.default_rng(0).integers(0, 2, (600, 4)).astype(float)
+    before[:, 1] = before[:, 0]  # in these data the stripe comes with the square
+    both = before.copy()
+    both[:, :2] = 1 - both[:, :2]
+    stripe = flip_tables.correlations(moved(before, both)).set_index("attribute").loc["stripe"]
+    assert stripe.together == stripe.in_data == pytest.approx(1) and stripe.difference == pytest.approx(0, abs=1e-9)
+    left = before.copy()
+    left[:, 0] = 1 - left[:, 0]
+    assert flip_tables.correlations(moved(before, left)).set_index("attribute").loc[
+        "stripe"
+    ].difference == pytest.approx(1)
+    assert not len(flip_tables.correlations(frame([rows("m", "pe", "attributes", "flip-asked", [1.0] * 5)])))
+
+
 def test_sets_keep_numbers_of_images_and_of_sets_apart():
     parts = []
     for check, value in (("spread", 0.75), ("extreme", 0.25)):

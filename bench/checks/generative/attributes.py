@@ -1,4 +1,4 @@
-"""What else a counterfactual changes, where the truth about attributes is known: flips, confounding, correlations."""
+"""What else a counterfactual changes, where the truth about attributes is known: flips, signed changes, confounding."""
 
 from __future__ import annotations
 
@@ -17,32 +17,6 @@ def flips(before: Tensor, after: Tensor) -> Tensor:
     return before.bool() != after.bool()
 
 
-def flip_matrix(before: Tensor, after: Tensor, asked: Tensor) -> Tensor:
-    """Share of the explanations toward attribute t that flip attribute s, (A, A) with t in rows; NaN for a t never asked.
-
-    Args:
-        before, after: (n, A) decisions on the images and on their counterfactuals.
-        asked: (n,) the attribute that each was to change.
-
-    Source: Singla et al. 2020, Fig. 7. A good explainer has 1 on the diagonal and 0 beside it.
-
-    Example:
-        >>> before, after = torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-        >>> flip_matrix(before, after, torch.tensor([0, 1])).tolist()
-        [[1.0, 0.0], [1.0, 1.0]]
-    """
-    changed = flips(before, after).double()
-    rows = [changed[asked == t].mean(0) for t in range(changed.shape[1])]
-    return torch.stack(rows)
-
-
-def diagonal_lead(matrix: Tensor) -> tuple[float, float]:
-    """Mean of the diagonal and mean beside it of a flip matrix (A, A), rows never asked left out; both in [0, 1]."""
-    on = matrix.diagonal()
-    beside = matrix[~torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)]
-    return float(on[~on.isnan()].mean()), float(beside[~beside.isnan()].mean())
-
-
 def confounding(before: Tensor, after: Tensor) -> Tensor:
     """Whether an attribute not asked about changed, (n,) bool from (n,) decisions of an exact oracle; lower is better."""
     return before.bool() != after.bool()
@@ -53,27 +27,11 @@ def changed_attributes(before: Tensor, after: Tensor) -> Tensor:
     return flips(before, after).sum(1).double()
 
 
-def correlation_difference(before: Tensor, after: Tensor, labels: Tensor, asked: int) -> float:
-    """Mean difference between how attributes move together in counterfactuals and in the data, in [0, 2], 0 is best.
+def moves(before: Tensor, after: Tensor) -> Tensor:
+    """How each attribute changes: 1 where it comes, -1 where it goes, 0 where it stays; (n, A) from two (n, A) decisions.
 
-    Args:
-        before, after: (n, A) decisions on the images and on their counterfactuals toward attribute `asked`.
-        labels: (m, A) attributes in the data.
-        asked: the attribute that was to change.
-
-    Returns:
-        mean over the other attributes a of |corr(change of a, change of asked) - corr(a, asked in the data)|; the
-        correlation with something that never changes counts as 0.
-
-    Source: Jeanneret et al. 2022, section 4.3.
+    Example:
+        >>> moves(torch.tensor([[True, False, True]]), torch.tensor([[False, True, True]])).tolist()
+        [[-1.0, 1.0, 0.0]]
     """
-    change = after.double() - before.double()
-    others = [a for a in range(before.shape[1]) if a != asked]
-    gaps = [abs(_corr(change[:, a], change[:, asked]) - _corr(labels[:, a], labels[:, asked])) for a in others]
-    return float(sum(gaps) / len(gaps)) if gaps else 0.0
-
-
-def _corr(a: Tensor, b: Tensor) -> float:
-    a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
-    size = float(a.norm() * b.norm())
-    return float(a @ b) / size if size > 0 else 0.0
+    return torch.where(flips(before, after), torch.where(after.bool(), 1.0, -1.0), 0.0).double()

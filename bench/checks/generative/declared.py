@@ -106,6 +106,16 @@ _ASKED = (
     ),
 )  # fmt: skip
 
+
+def _attribute(name: str) -> str:
+    """An attribute in words; the one that was asked about has values under that name only."""
+    return (
+        "the attribute that was asked about"
+        if name == "asked"
+        else f"the attribute `{name}`, where it was not asked about"
+    )
+
+
 _PLANTED = (
     *(_share(f"flip-{name}", "none", f"Whether the image has the attribute `{name}` changes.") for name in ATTRIBUTES),
     _share("flip-asked", "higher", "The attribute that was asked about changes, by an exact oracle.", 0.0),
@@ -113,6 +123,15 @@ _PLANTED = (
     Measure("changed-attributes", "attributes", "none", 0.0, float(len(ATTRIBUTES)), 0.0,
             "Number of attributes that change, the one that was asked about among them."),
     _share("confounding", "lower", f"The {CONFOUNDER} changes where {CONFOUNDED} was asked about.", 0.0),
+    *(
+        each
+        for name in (*ATTRIBUTES, "asked")
+        for each in (
+            _share(f"had-{name}", "none", f"The image has {_attribute(name)} before anything is changed."),
+            Measure(f"change-{name}", "attributes", "none", -1.0, 1.0, 0.0,
+                    f"1 where {_attribute(name)} comes, -1 where it goes, 0 where it stays."),
+        )
+    ),
     _share("flips-reconstruction", "none", "Share of all attributes that the generator changes on its own.", 0.0),
 )  # fmt: skip
 
@@ -132,7 +151,7 @@ CHECKS: tuple[CheckInfo, ...] = (
     CheckInfo("extreme", 1, SUITE, _ASKED,
               "the same at the far end, image by image, so that explainers can be compared with an interval",
               family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
-    CheckInfo("attributes", 1, SUITE, _PLANTED,
+    CheckInfo("attributes", 2, SUITE, _PLANTED,
               "does the attribute change that was asked about, and no other? (images with planted attributes)",
               family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
 )  # fmt: skip

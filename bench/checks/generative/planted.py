@@ -30,7 +30,8 @@ def values(found: Explanation, data: ImageSet, images: Tensor) -> dict[str, Tens
         data: the images' data set, whose name says which attribute its classes are about.
         images: (n, 1, 16, 16) in [0, 1].
 
-    Source: Singla et al. 2020, Fig. 7 (flips) and section 4.5 (confounding, without the paper's second division by n).
+    Source: Singla et al. 2020, Fig. 7 (flips) and section 4.5 (confounding, without the paper's second division by n);
+    Jeanneret et al. 2022, section 4.3, for the signed changes, whose correlations are computed from the records.
     """
     asked = asked_of(data)
     if asked is None or found.counterfactual is None:
@@ -45,6 +46,7 @@ def values(found: Explanation, data: ImageSet, images: Tensor) -> dict[str, Tens
         "flips-beside": flips[:, beside].mean(1),
         "changed-attributes": attributes.changed_attributes(before, after),
     }
+    made |= _signed(before, attributes.moves(before, after), place)
     if asked == CONFOUNDED:
         index = ATTRIBUTES.index(CONFOUNDER)
         made["confounding"] = attributes.confounding(before[:, index], after[:, index]).double()
@@ -52,3 +54,16 @@ def values(found: Explanation, data: ImageSet, images: Tensor) -> dict[str, Tens
         again = attributes.flips(before, decisions(found.reconstruction)).double()
         made["flips-reconstruction"] = again.mean(1)
     return made
+
+
+def _signed(before: Tensor, moves: Tensor, asked: int) -> dict[str, Tensor]:
+    """What images had and how it changes, (n,) each; the attribute that was asked about stands under `asked` alone.
+
+    So that a table of these values shows which attributes stand beside it.
+    """
+    names = ["asked" if index == asked else name for index, name in enumerate(ATTRIBUTES)]
+    return {
+        f"{kind}-{name}": values[:, index].double()
+        for index, name in enumerate(names)
+        for kind, values in (("had", before), ("change", moves))
+    }
