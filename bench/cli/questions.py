@@ -129,6 +129,6 @@ def train(
             from models.zoo import recipes
 
             fits = fitting.amortised(name)
-        found = fitting.fit(name, model, out, refits=refits) if fits else recipes.train(name, out)
+            found = fitting.fit(name, model, out, refits=refits) if fits else recipes.train(name, out)
         for key, value in found.items():
             print(f"{key}: {value}")

@@ -74,8 +74,8 @@ def fit(
         log: receives progress lines.
 
     Returns:
-        The generator with averaged weights, in eval mode; and a report: images per bin, steps, seconds, the error of
-        compatibility over the last steps.
+        The generator with averaged weights, in eval mode; and a report: images per bin, steps, seconds and those of the
+        processor, the error of compatibility over the last steps.
 
     Raises:
         UsageError: images of a size that cannot be halved three times, or a classifier whose probabilities fall into
@@ -89,7 +89,7 @@ def fit(
     draw = random_numbers(options.seed, "exaggeration", "draws")
     middles = midpoints(options.bins)
     errors: list[float] = []
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.process_time()
     for step in range(options.steps):
         _pace(players, step, options)
         chosen, sources = _balanced(members, options.batch, draw)
@@ -111,6 +111,7 @@ def fit(
         "images_per_bin": [len(each) for each in members],
         "steps": options.steps,
         "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time() - begun, 1),
         "error": round(sum(errors[-100:]) / max(len(errors[-100:]), 1), 4),
     }
     return players.kept.eval().requires_grad_(False), report
