@@ -90,6 +90,18 @@ class Partial:
     target: Tensor | None = None
     outcome: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, made: Tensor | Partial | Explanation) -> Partial:
+        """Whatever an explainer's function returned as a Partial; what it says has failed stays failed."""
+        if isinstance(made, Partial):
+            return made
+        if not isinstance(made, Explanation):
+            return cls(made)
+        lost = torch.tensor([status == "failed" for status in made.status], dtype=torch.bool)
+        failed = lost.to(made.attribution.device) if bool(lost.any()) else None
+        beside = {name: getattr(made, name) for name in (*CONTRASTIVE, "residual", "extra")}
+        return cls(made.attribution, failed=failed, **beside)
+
 
 @dataclass(frozen=True)
 class Explainer:
@@ -267,11 +279,7 @@ def _checked_input(subject: Subject, images: Tensor, targets: Tensor | Sequence[
 def _checked_output(
     explainer: Explainer, made: Tensor | Partial | Explanation, images: Tensor, targets: Tensor
 ) -> Explanation:
-    if isinstance(made, Explanation):
-        made = Partial(
-            made.attribution, extra=made.extra, **{name: getattr(made, name) for name in (*CONTRASTIVE, "residual")}
-        )
-    part = made if isinstance(made, Partial) else Partial(made)
+    part = Partial.of(made)
     values = part.attribution
     n, channels, height, width = images.shape
     if not isinstance(values, Tensor) or tuple(values.shape) not in (

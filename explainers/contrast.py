@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.base import Subject
 from models.naming import UsageError
 
-from .base import Explainer, Explanation, Partial
+from .base import Explainer, Partial
 from .passes import network, precision, rows_for
 
 ROUNDING = 1e-6
@@ -51,8 +51,8 @@ def contrast(
     module = network(subject)
     plain = torch.cat([_shares(module, x) for x in images.split(rows_for(images))])
     probes = _probes(plain, targets, probe)
-    made = [inner.raw(subject, images, classes, seed) for classes in (targets, probes)]
-    true, other = (_values(each).to(images) for each in made)
+    made = [Partial.of(inner.raw(subject, images, classes, seed)) for classes in (targets, probes)]
+    true, other = (each.attribution.to(images) for each in made)
     kept = torch.stack(
         [
             _kept(module, images[i], true[i], other[i], weights, plain[i], int(targets[i]), int(probes[i]), strength)
@@ -64,7 +64,7 @@ def contrast(
     values = torch.where(found.view(-1, 1, 1, 1), true - mean.to(images).view(-1, 1, 1, 1) * other, 0)
     failed = ~found
     for each in made:
-        if isinstance(each, Partial) and each.failed is not None:
+        if each.failed is not None:
             failed = failed | each.failed.to(failed.device)
     return Partial(values, failed=failed, extra={"kept": kept.double().mean(1), "probe": probes})
 
@@ -126,7 +126,3 @@ def _shares(module: nn.Module, images: Tensor) -> Tensor:
     """Class probabilities, (N, K) float64."""
     with torch.no_grad():
         return torch.softmax(module(images.to(precision(module))).double(), 1)
-
-
-def _values(made: Tensor | Partial | Explanation) -> Tensor:
-    return made if isinstance(made, Tensor) else made.attribution

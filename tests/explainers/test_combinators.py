@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 import explainers
 import models
+from explainers.base import Partial
 from explainers.combinators import noisy
 from explainers.passes import shared_passes
 from models.naming import UsageError
@@ -63,3 +67,39 @@ def test_bad_parameters(subject, images, text):
 
 def test_it_combines_with_any_explainer(subject, images):
     assert explainers.get("smoothgrad[samples=2](lrp-a2b1)").explain(subject, images).status == ("ok",) * 3
+
+
+@pytest.mark.parametrize("name", ["smoothgrad", "smoothgrad-squared", "vargrad"])
+def test_a_failure_of_the_inner_explainer_stays_one(subject, images, name):
+    """One failed inner map of any sample fails the image, and the largest residual is kept, in parts of any size."""
+    marked = noisy(images, 0, 3, 0.15)[1]
+
+    def gated(subject, batch, targets, *, seed):
+        hit = torch.tensor([torch.equal(each, marked) for each in batch])
+        return Partial(batch, residual=torch.where(hit, 0.5, 1e-6), failed=hit)
+
+    explainers.register("test-gated", signed=True)(gated)
+    e = explainers.get(f"{name}[samples=5](test-gated)")
+    for found in (e.explain(subject, images), e.explain(subject, images, batch_size=1)):
+        assert found.status == ("ok", "failed", "ok")
+        torch.testing.assert_close(found.residual, torch.tensor([1e-6, 0.5, 1e-6]))
+    assert e.explain(subject, images, seed=1).status == ("ok",) * 3
+    assert explainers.get(f"{name}[samples=2](gradient)").explain(subject, images).residual is None
+
+
+@pytest.mark.parametrize("name", ["smoothgrad", "smoothgrad-squared", "vargrad"])
+def test_relevance_that_a_network_is_too_deep_for_is_not_made_fine_by_averaging(name):
+    torch.manual_seed(0)
+    layers = [layer for _ in range(24) for layer in (nn.Linear(16, 16), nn.ReLU())]
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), *layers, nn.Linear(16, 3)).eval()
+    found = explainers.get(f"{name}[samples=3](lrp[alpha=60,beta=59])").explain(net, torch.rand(2, 1, 8, 8))
+    assert found.status == ("failed",) * 2 and float(found.residual.min()) > 0.01
+
+
+def test_a_plug_in_that_returns_an_explanation_keeps_its_failures(subject, images):
+    @explainers.register("test-explanation", signed=True)
+    def whole(subject, images, targets, *, seed):
+        made = explainers.get("gradient").explain(subject, images, targets, seed)
+        return replace(made, status=("failed", "ok", "ok"))
+
+    assert explainers.get("test-explanation").explain(subject, images).status == ("failed", "ok", "ok")
