@@ -6,7 +6,7 @@ Hardswish, ...) are refused; `extend="monotone"` lets them pass the positive par
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -94,7 +94,8 @@ class ReluRules:
 
     def _mul(self, mode: RuleMode, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A product with a mask may be a ReLU in disguise, whose rule would be missed."""
-        if any(tensor.dtype == torch.bool for tensor in tensors_in(args, kwargs)):
+        factors = tensors_in(args, kwargs)
+        if any(_is_mask(factor, factors) for factor in factors):
             raise UnsupportedOperation("mul", site(), self.explainer, "a product with a mask may be a ReLU; call relu")
         return function(*args, **kwargs)
 
@@ -103,6 +104,15 @@ class ReluRules:
         x, rest = (args[0], args[1:]) if args else (kwargs["input"], ())
         options = {key: value for key, value in kwargs.items() if key != "input"}
         return function(_PositivePart.apply(x), *rest, **options)  # type: ignore[no-untyped-call]
+
+
+def _is_mask(factor: Tensor, factors: Sequence[Tensor]) -> bool:
+    """Whether a factor is boolean, or a constant of the data's shape that holds only 0 and 1."""
+    if factor.dtype == torch.bool:
+        return True
+    if factor.requires_grad or not any(other.requires_grad and other.shape == factor.shape for other in factors):
+        return False
+    return bool(((factor == 0) | (factor == 1)).all())
 
 
 class GuidedBackprop(ReluRules):

@@ -156,12 +156,34 @@ def test_the_way_a_relu_is_written_does_not_matter(one, other, explainer):
     torch.testing.assert_close(maps[0], maps[1], rtol=1e-5, atol=1e-7)
 
 
-def test_a_relu_written_as_a_mask_is_not_taken_for_something_else():
-    images = torch.rand(1, 3, 8, 8)
-    with pytest.raises(
-        UnsupportedOperation, match=r"guided-backprop has no rule .*'mul'.*test_engine\.py:\d+: a product"
-    ):
-        explainers.get("guided-backprop").explain(Net(BODIES["mask"]), images)
+MASKS = {
+    "boolean": lambda z: z * (z > 0),
+    "zeros and ones": lambda z: z * (z > 0).float(),
+    "in front": lambda z: (z.detach() > 0).to(z.dtype) * z,
+    "in place": lambda z: z.clone().mul_((z > 0).type_as(z)),
+    "by keyword": lambda z: torch.multiply(z, other=z.detach().sign().clamp(min=0)),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("explainer", ["guided-backprop", "deconvnet", "rectgrad", "guided-gradcam"])
+def test_a_relu_written_as_a_mask_is_not_taken_for_something_else(explainer, mask):
+    """Left to its derivative it would give the plain gradient, silently."""
+    net, images = Net(lambda net, h: MASKS[mask](net.conv(h))), torch.rand(2, 3, 8, 8)
+    with pytest.raises(UnsupportedOperation, match=r"has no rule .*'mul'.*test_engine\.py:\d+: a product"):
+        explainers.get(explainer).explain(net, images)
+
+
+@pytest.mark.parametrize("explainer", ["guided-backprop", "deconvnet", "rectgrad"])
+def test_other_constant_factors_are_no_masks(explainer):
+    """A factor of the data's shape with other values, and one that is the same for all images, keep their derivative."""
+    images, plain = torch.rand(2, 3, 8, 8), explainers.get(explainer)
+    half = plain.explain(Net(lambda net, h: F.relu(net.conv(h))), images).attribution
+    for factor in (lambda z: torch.full_like(z, 2.0), lambda z: torch.full_like(z[:1], 2.0)):
+        found = plain.explain(Net(lambda net, h, f=factor: F.relu(net.conv(h) * f(h))), images).attribution
+        assert not torch.equal(found, half) and bool(found.isfinite().all())
+    ones = plain.explain(Net(lambda net, h: F.relu(net.conv(h) * torch.ones(8, 1, 1))), images).attribution
+    torch.testing.assert_close(ones, half)
 
 
 @pytest.mark.parametrize("explainer", ["lrp-a1b0", "lrp-a3b2", "lrp-epsilon", "rap", "excitation-backprop"])
