@@ -71,18 +71,24 @@ def test_what_a_paper_fixes_cannot_be_changed(toy_paper, option):
 @pytest.mark.parametrize("suite", [suite for suite in suites.suites() if suite.paper is not None], ids=lambda s: s.name)
 def test_every_claim_names_what_its_suite_runs(suite):
     import explainers
+    import models
     from bench.checks import CHECKS
 
+    subjects = {model: models.load(model).name for each in suite.parts for model in each.models}
     ran = {
-        (check, explainers.expand(name)[0])
-        for each in suite.parts for check in each.checks for name in (*each.explainers, *each.references)
-    } | {(check, "(model)") for each in suite.parts for check in each.checks if CHECKS[check].about_model}  # fmt: skip
+        (subjects[model], check, explainers.expand(name)[0])
+        for each in suite.parts for model in each.models for check in each.checks
+        for name in (*each.explainers, *each.references)
+    } | {
+        (subjects[model], check, "(model)")
+        for each in suite.parts for model in each.models for check in each.checks if CHECKS[check].about_model
+    }  # fmt: skip
     names = [claim.name for claim in suite.paper.claims]
     assert len(names) == len(set(names)) and suite.paper.suite == suite.name
     for claim in suite.paper.claims:
         for term in claim.terms:
             name = term.explainer if term.explainer == "(model)" else explainers.expand(term.explainer)[0]
             base = term.check if term.check in CHECKS else "cascading"
-            assert (base, name) in ran, (claim.name, term)
+            assert (term.subject, base, name) in ran, (claim.name, term)
             known = {measure.name for measure in CHECKS[base].measures} | {""}
             assert {term.measure, term.low, term.high} <= known, (claim.name, term)
