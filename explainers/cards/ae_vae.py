@@ -24,7 +24,8 @@ CARDS: tuple[Info, ...] = (
         "farthest from it) are kept, and the map is their mean decoded image against the one at the centre. In the registry "
         "the partner comes from the reference images; explain_pairs takes any pair.",
         "Utkin et al. 2021, section V", "R = mean_{k in nearest(b)} decode(a_k) - decode(g(h(x)))",
-        "a network whose output is an embedding; fitted to these weights with `bench train siamese-ae-vae --model M`", "",
+        "a network whose output is an embedding; fitted to these weights with `bench train siamese-ae-vae --model M`",
+        "not tested in the literature we know",
         "contrastive.embedding.pairs:siamese_ae_vae", "contrastive", stochastic=True, class_sensitive=False, amortised=True,
         cost=15, rows=15,
         params={

@@ -25,7 +25,8 @@ CARDS: tuple[Info, ...] = (
     Info(
         "deepshap", "Mean of DeepLIFT over a few reference images as baselines. " + _RULES + _GATE.replace(
             "f(x0)", "mean f(x0)"), "Lundberg and Lee 2017, section 4.2",
-        "R = mean_r m(x, x_r) (x - x_r)", "reference images that stand for absence", "", "deeplift:deepshap", "relevance",
+        "R = mean_r m(x, x_r) (x - x_r)", "reference images that stand for absence", "passes (Nuzzo 2020, figures 7.19 to 7.23)",
+        "deeplift:deepshap", "relevance",
         stochastic=True, requires="relevance", params={"rule": "rescale", "references": 4}, cost=16, grows="references",
         rows=2, memory=2,
     ),

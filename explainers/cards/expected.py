@@ -9,7 +9,9 @@ CARDS: tuple[Info, ...] = (
         "expected-gradients", "Integrated gradients averaged over reference images as baselines, by Monte Carlo: every sample "
         "draws a reference image and a point on the line to it. Complete in expectation only; the error is recorded.",
         "Erion et al. 2021, eq. 2; Nuzzo 2020, eq. 4.34", "R = E_{x', a ~ U(0,1)} (x - x') df_c(x' + a (x - x'))/dx",
-        "reference images that stand for absence", "", "expected:expected_gradients", "gradient", stochastic=True,
+        "reference images that stand for absence",
+        "not tested in the literature we know; gradient-shap passes (Nuzzo 2020)", "expected:expected_gradients", "gradient",
+        stochastic=True,
         params={"samples": 25}, cost=34, grows="samples", rows=25,
     ),
     Info(

@@ -17,7 +17,7 @@ CARDS: tuple[Info, ...] = (
         "rise", "Mean of random soft masks, each weighted by the probability that the network gives the class when it sees "
         "the image through the mask. Masks come in opposite pairs, which keeps the expectation and halves the number needed.",
         "Petsiuk et al. 2018, eq. 6", "R = 1/(N p) sum_i softmax(f(x M_i))_c M_i",
-        "probabilities, not logits; black stands for absence", "",
+        "probabilities, not logits; black stands for absence", "not tested in the literature we know",
         "perturbation:rise", "perturbation", signed=False, stochastic=True, cost=67, grows="samples", rows=64,
         params={"samples": 200, "cells": 7, "keep": 0.5},
     ),

@@ -21,6 +21,8 @@ def test_reading_the_registry_needs_no_torch():
 def test_every_card_is_filled_in_and_its_function_exists(name):
     info = CARDS[name]
     assert info.name == name and info.group in GROUPS and info.summary.endswith(".") and info.source and info.equation
+    assert info.assumes and info.verdict, "what it assumes and its known verdict; say so where the literature has none"
+    assert info.cost > 0 or info.group == "reference"
     module, _, function = info.implementation.partition(":")
     assert callable(getattr(__import__(f"explainers.{module}", fromlist=[function]), function))
 
