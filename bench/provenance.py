@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def collect(
-    *, device: str, precision: str, subjects: dict[str, Any], plugins: list[dict[str, str]], threads: int = 1
+    *, device: str, precision: str, subjects: dict[str, Any], plugins: list[dict[str, str]]
 ) -> tuple[str, dict[str, Any]]:
     """The provenance of the records that one process writes.
 
@@ -42,7 +42,6 @@ def collect(
         precision: numerics of the models.
         subjects: identity of each subject by name, with the digests of weights and data.
         plugins: name and origin of each loaded plug-in.
-        threads: threads per process.
 
     Returns:
         Its id (16 hex digits) and the record, JSON-able.
@@ -53,7 +52,7 @@ def collect(
         "command": sys.argv,
         "source": _source(Path.cwd()),
         "hardware": hardware(),
-        "numerics": {"dtype": precision, "device": device, "threads": threads, **_torch_numerics(device)},
+        "numerics": {"dtype": precision, "device": device, **_torch_numerics(device)},
         "subjects": subjects,
         "plugins": plugins,
     }
@@ -105,6 +104,7 @@ def _torch_numerics(device: str) -> dict[str, Any]:
     if torch is None:
         return {}
     found: dict[str, Any] = {
+        "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "matmul": torch.get_float32_matmul_precision(),
         "capability": torch.backends.cpu.get_cpu_capability(),

@@ -27,7 +27,7 @@ from reports import maps as kept
 from reports.files import RunFolderError
 from reports.store import Store
 
-from . import devices, limits, memory, parcels, plugins, protocols, provenance
+from . import balance, devices, limits, memory, parcels, plugins, protocols, provenance
 from .checks.base import MODEL, CellResult
 from .claims import FOLDER, Claims
 from .plan import Shard, text_of
@@ -135,12 +135,12 @@ def run_shard(context_text: str, shard_text: str) -> str:
     started = time.perf_counter()
     try:
         with (
-            _process(context),
+            _process(context) as used,
             parcels.reached(context.store, context.home, context.settings, status.files) as store,
             Claims(store.path).taken(shard.id, shard.label, context.run) as free,
         ):
             if free:
-                _compute(context, shard, store, status)
+                _compute(context, shard, store, status, used)
             status.busy = not free
     except (UsageError, RunFolderError) as error:
         status.usage = str(error)
@@ -148,7 +148,7 @@ def run_shard(context_text: str, shard_text: str) -> str:
     return json.dumps(asdict(status))
 
 
-def _compute(context: Context, shard: Shard, store: Store, status: Status) -> None:
+def _compute(context: Context, shard: Shard, store: Store, status: Status, used: list[dict[str, str]]) -> None:
     from explainers.memory import Limit, limited
     from models.snapshot import Snapshot
 
@@ -162,9 +162,13 @@ def _compute(context: Context, shard: Shard, store: Store, status: Status) -> No
         device = devices.take_slot(context.devices, context.slots)
         subject = subject_of(shard.model, shard.data, device, context.precision)
         before = Snapshot(subject.model)
-        _note(store, context, device, subject)
+        _note(store, context, device, subject, used)
         allowed = context.memory or memory.default(device, context.slots)
-        with limited(Limit(allowed)) as limit, limits.watched(context.timeout, Counter(e for _, e in missing), note):
+        with (
+            limited(Limit(allowed)) as limit,
+            limits.watched(context.timeout, Counter(e for _, e in missing), note),
+            balance.booked(store, shard.id, (check for check, name in missing if name != MODEL)),
+        ):
             shortage = memory.Shortage(store, shard.id, limit, status.notices)
             for result in _results(context, shard, subject, missing, shortage):
                 cell = missing.pop((result.check, result.explainer), None)
@@ -298,11 +302,8 @@ def explainers_of(names: Iterable[str]) -> list[Explainer]:
     return [explainers.get(name) for name in dict.fromkeys(names)]
 
 
-def _note(store: Store, context: Context, device: str, subject: Subject) -> None:
+def _note(store: Store, context: Context, device: str, subject: Subject, used: list[dict[str, str]]) -> None:
     """Store where this process's results come from."""
-    used = [
-        {"name": plugin.name, "origin": plugin.origin} for plugin in plugins.load(context.plugins) if not plugin.error
-    ]
     name, record = provenance.collect(
         device=device, precision=context.precision, subjects={subject.name: subject.identity()}, plugins=used
     )
@@ -311,22 +312,23 @@ def _note(store: Store, context: Context, device: str, subject: Subject) -> None
 
 
 @contextmanager
-def _process(context: Context) -> Iterator[None]:
+def _process(context: Context) -> Iterator[list[dict[str, str]]]:
     """One torch thread, whatever the number of jobs, so that sums are taken in the same order everywhere.
 
-    What explainers print goes to standard error: standard output belongs to the tables of the run.
+    What explainers print goes to standard error: standard output belongs to the tables of the run. Yields name and origin
+    of the plug-ins that could be loaded.
     """
     import torch
 
     if context.own_process:
         _settle()
-    plugins.load(context.plugins)
+    used = [{"name": each.name, "origin": each.origin} for each in plugins.load(context.plugins) if not each.error]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     in_main = not context.own_process and threading.current_thread() is threading.main_thread()
     try:
         with redirect_stdout(sys.stderr) if in_main else nullcontext():
-            yield
+            yield used
     finally:
         if not context.own_process:
             torch.set_num_threads(threads)

@@ -1,8 +1,12 @@
 import pytest
 
 import explainers
-from bench import plugins
+from bench import plugins, worker
+from bench.config import resolve
+from bench.pool import Pool
+from bench.runner import context, open_folder, prepare
 from models.naming import UsageError
+from tests.harness.support import SMALL, TOY
 
 
 def test_a_file_registers_its_explainers_once(tmp_path):
@@ -52,3 +56,19 @@ def test_explainers_of_the_running_program_are_known_as_such():
         return images
 
     assert "only-here" in plugins.of_this_process()
+
+
+def test_a_worker_loads_the_plugins_once_per_shard_and_writes_them_down(tmp_path, monkeypatch):
+    prepared = prepare(
+        resolve({**SMALL, "explainers": "toy-gradient", "images": 1, "seeds": 1, "out": str(tmp_path / "a")})
+    )
+    store = open_folder(prepared)
+    common = context(prepared, Pool(1), store, "mine").to_json()
+    real, asked = plugins.load, []
+    monkeypatch.setattr(plugins, "load", lambda given: asked.append(list(given)) or real(given))
+    shards = prepared.plan.shards(prepared.plan.tasks)
+    for shard in shards:
+        worker.run_shard(common, shard.to_json())
+    assert asked == [[TOY]] * len(shards)
+    (record,) = [record for name, record in store.provenance().items() if not name.startswith("run-")]
+    assert [plugin["origin"] for plugin in record["plugins"]] == [TOY]

@@ -48,3 +48,11 @@ def test_a_worker_asks_for_the_commit_once(monkeypatch):
         provenance.collect(device="cpu", precision="float32", subjects={}, plugins=[])
     provenance._source.cache_clear()
     assert len(asked) == 1
+
+
+def test_threads_are_those_that_torch_uses(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    _, record = provenance.collect(device="cpu", precision="float32", subjects={}, plugins=[])
+    assert record["numerics"]["threads"] == 3
