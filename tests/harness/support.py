@@ -28,10 +28,22 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **extra}
 
 
+def jumping_clock(log: Path) -> dict[str, str]:
+    """Variables for processes whose time of day jumps by years at every look; the log gets a line for each of them."""
+    paths = [str(HERE / "jumping"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "CLOCK_LOG": str(log)}
+
+
 def bench(*words: object, timeout: float = 240, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run `bench` in a process of its own."""
     return subprocess.run(
-        command(*words), cwd=ROOT, env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False
+        command(*words),
+        cwd=ROOT,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
+import bench
 import reports
 from bench import claims, worker
 from bench.claims import Claims
@@ -155,25 +157,31 @@ def test_a_worker_does_nothing_where_another_is_at_work(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_runs_of_one_folder_divide_the_work(tmp_path):
+def test_two_runs_of_one_folder_divide_the_work(tmp_path, monkeypatch):
     words = toy_run(tmp_path / "a", explainers="toy-gradient,toy-slow", jobs=1)
+    calls = {name: tmp_path / name for name in ("together", "alone")}
+    # The first call of each waits for the other, so that neither is done before both are there.
+    shared = {"TOY_CALLS": str(calls["together"]), "TOY_TOGETHER": "2"}
     both = [
         subprocess.Popen(
             command(*words),
             cwd=ROOT,
-            env=environment(TOY_SLEEP="0.3"),
+            env=environment(TOY_SLEEP=pause, **shared),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
+        for pause in ("0.2", "0.3")
     ]
     said = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    computed = [json.loads((path).read_text()) for path in (tmp_path / "a" / "provenance").glob("run-*.json")]
-    assert computed and not list((tmp_path / "a" / "claims").iterdir())
-    import bench
-
+    monkeypatch.setenv("TOY_SLEEP", "0")
+    monkeypatch.setenv("TOY_CALLS", str(calls["alone"]))
     bench.run(**SMALL, explainers="toy-gradient,toy-slow", out=tmp_path / "b")
     same(tmp_path / "a", tmp_path / "b")
+    shares = Counter(calls["together"].read_text().split())
+    needed = len(calls["alone"].read_text().split())
+    assert set(shares) == {str(process.pid) for process in both}, "one of them computed nothing"
+    assert needed <= sum(shares.values()) < 1.3 * needed, (shares, needed)
+    assert not list((tmp_path / "a" / "claims").iterdir())
     assert reports.Store.open(tmp_path / "a").damaged() == []

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
 import bench as package
 import reports
 from reports import files
-from tests.harness.support import ROOT, SMALL, bench, command, environment, same, toy_run, values
+from tests.harness.support import ROOT, SMALL, bench, command, environment, jumping_clock, same, toy_run, values
 
 CHOSEN = "toy-gradient,toy-noisy,toy-slow"
 
@@ -41,20 +42,20 @@ def undisturbed(tmp_path_factory):
     return package.run(**SMALL, explainers=CHOSEN, out=out).path
 
 
-def kill_and_go_on(out, times: int, seed: int) -> int:
+def kill_and_go_on(out, times: int, seed: int, **extra: str) -> int:
     """Kill the process group at random moments, then let the command finish; returns how often it was killed at work."""
     moments = random.Random(seed)
     words = toy_run(out, "--quiet", explainers=CHOSEN, jobs=2)
     at_work = 0
     for _ in range(times):
-        process = start(*words, TOY_SLEEP="0.3")
+        process = start(*words, TOY_SLEEP="0.3", **extra)
         wait_for((out / "claims").exists, process)
         time.sleep(moments.uniform(0.0, 2.5))
         at_work += process.poll() is None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    done = bench(*words)
+    done = bench(*words, **extra)
     assert done.returncode == 0, done.stderr
     return at_work
 
@@ -65,9 +66,35 @@ def test_going_on_after_sigkill_gives_the_records_of_an_undisturbed_run(undistur
 
 
 @pytest.mark.slow
-def test_going_on_after_six_sigkills_gives_the_records_of_an_undisturbed_run(undisturbed, tmp_path):
-    assert kill_and_go_on(tmp_path / "a", times=6, seed=2) > 2
+def test_going_on_after_ten_sigkills_gives_the_records_of_an_undisturbed_run(undisturbed, tmp_path):
+    assert kill_and_go_on(tmp_path / "a", times=10, seed=2) > 5
     same(tmp_path / "a", undisturbed)
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_by_years_at_every_look_changes_nothing(undisturbed, tmp_path):
+    log = tmp_path / "looked"
+    assert kill_and_go_on(tmp_path / "a", times=1, seed=3, **jumping_clock(log)) == 1
+    # The command and its workers, before the kill and after it.
+    assert len(log.read_text().split()) >= 4
+    same(tmp_path / "a", undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not limit the memory of a process")
+@pytest.mark.parametrize(("hunger", "code"), [("40", 0), ("200", 3)])
+def test_a_worker_that_gets_no_more_memory(hunger, code, undisturbed, tmp_path):
+    words = toy_run(tmp_path / "a", "--quiet", explainers=f"{CHOSEN},toy-hungry", jobs=2)
+    done = bench(*words, TOY_HUNGER=hunger)
+    assert done.returncode == code, done.stderr
+    store, found = reports.Store.open(tmp_path / "a"), values(tmp_path / "a")
+    others = found[found["explainer"] != "toy-hungry"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, values(undisturbed), check_exact=True)
+    notes = [note for record in store.provenance().values() for note in record.get("memory-ran-out", {}).values()]
+    assert {(note["explainer"], note["images-at-once"]) for note in notes} == {("toy-hungry", 1)}
+    assert all("allocate memory" in note["error"] for note in notes)
+    failed = {(failure["explainer"], failure["type"]) for failure in store.failures().values()}
+    assert failed == ({("toy-hungry", "RuntimeError")} if code else set())
 
 
 def test_one_process_and_two_give_the_same_bits(undisturbed, tmp_path):

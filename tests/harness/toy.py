@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 import itertools
 import os
+import resource
 import signal
 import threading
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +51,16 @@ def toy_gradient(subject, images, targets, *, seed):
     return _gradient(subject, images, targets)
 
 
+@explainers.register("toy-unbalanced", signed=True)
+def toy_unbalanced(subject, images, targets, *, seed):
+    """A gradient whose gate fails for the first image wherever the classifier is not the trained one."""
+    gap = float((subject.model.fc.weight - model().fc.weight).detach().abs().sum())
+    failed = torch.zeros(len(images), dtype=torch.bool)
+    failed[0] = gap > 0
+    residual = torch.where(failed, 0.25, 1e-7)
+    return explainers.base.Partial(_gradient(subject, images, targets), residual=residual, failed=failed)
+
+
 @explainers.register("toy-noisy", signed=True, stochastic=True)
 def toy_noisy(subject, images, targets, *, seed):
     """A gradient with a little noise."""
@@ -58,9 +70,21 @@ def toy_noisy(subject, images, targets, *, seed):
 
 @explainers.register("toy-slow", signed=True)
 def toy_slow(subject, images, targets, *, seed):
-    """A gradient that takes its time."""
+    """A gradient that takes its time, and counts its calls by process in the file TOY_CALLS."""
+    calls = os.environ.get("TOY_CALLS")
+    if calls:
+        with Path(calls).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        wait_for_others(Path(calls))
     time.sleep(float(os.environ.get("TOY_SLEEP", "0.05")))
     return _gradient(subject, images, targets)
+
+
+def wait_for_others(calls: Path) -> None:
+    """Return when as many processes as TOY_TOGETHER says have written into a file, or after a minute."""
+    until = time.monotonic() + 60
+    while len(set(calls.read_text().split())) < int(os.environ.get("TOY_TOGETHER", "1")) and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 @explainers.register("toy-broken", signed=True)
@@ -100,6 +124,19 @@ def toy_glutton(subject, images, targets, *, seed):
     if os.environ["TOY_ERROR"] == "MemoryError":
         raise MemoryError
     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@explainers.register("toy-hungry", signed=True)
+def toy_hungry(subject, images, targets, *, seed):
+    """A gradient that takes TOY_HUNGER megabytes per image, in a process that the system gives 100 megabytes more, no further."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + (100 << 20), before[1]))
+    try:
+        taken = torch.ones(len(images), int(os.environ.get("TOY_HUNGER", "40")) << 18)
+        return _gradient(subject, images, targets) * taken[0, 0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @explainers.register("toy-meddler", signed=True)
