@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from reports import leaderboard
-from reports.leaderboard import GATES, REFERENCE
+from reports.board_runs import GATES
+from reports.leaderboard import REFERENCE
 
 Answer = tuple[str, list[str]]
 
@@ -154,6 +155,7 @@ def _failed(failures: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> 
     ]
     if len(failures) > 5:
         sentences.append(f"{len(failures) - 5} more are listed under Failures.")
+    sentences += state.get("balance", [])
     if state["missing"]:
         sentences.append(f"{state['missing']} planned cells were not computed yet.")
     if state["damaged"]:

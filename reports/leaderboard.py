@@ -17,19 +17,8 @@ import numpy as np
 import pandas as pd
 
 from reports import ranks, stats
-from reports.files import RunFolderError
-from reports.frame import GROUP, Group, expectations, load
-from reports.grid import with_targets
-from reports.scores import CERTIFIED, RANKED, Score, scores_of, seconds_per_explanation
-from reports.store import Store
-from reports.verdict import verdicts
-
-GATES = {
-    "randomisation": ("randomization", ("cascading",)),
-    "class discrimination": ("class-discrimination", ("class-similarity", "class-similarity-top2")),
-}
-"""Gate to the suite and the checks whose verdict it is: the first of them that a model has.  Two classes that an image is
-known to show are only known on made images; elsewhere the two most likely ones take their place."""
+from reports.board_runs import GATES, in_words, lacking, read
+from reports.scores import RANKED, Score
 
 NOT_RUN = "not run"
 REFERENCE = "reference"
@@ -43,7 +32,8 @@ class Leaderboard:
     Attributes:
         rows: one per explainer, best first, then those that are not ranked: `explainer`, `group`, `status` (`ranked` or
             why not), one column per gate, `rank` with `rank_low` and `rank_high`, `ties`, the same four per aspect
-            (`faithfulness_rank`, ...), `seconds` and `cost` per explanation, `cells` of `planned`.
+            (`faithfulness_rank`, ...), `seconds` and `cost` per explanation, `cells` of `planned`, and what it `lacks`
+            that most of the others were measured on, which counts as planned.
         scores: what they were ranked by.
         agreement: Kendall's tau between every two scores: `first`, `second`, `tau`, `ci_low`, `ci_high`, `explainers`.
         notes: what to know when reading it.
@@ -74,8 +64,7 @@ def rank_explainers(runs: Sequence[str | Path], *, resamples: int = stats.RESAMP
         >>> import reports
         >>> reports.rank_explainers(["runs/randomization", "runs/perturbation"]).rows      # doctest: +SKIP
     """
-    loaded = [_Run(path) for path in runs]
-    _refuse_twice(loaded)
+    loaded = read(runs)
     cards: dict[str, dict[str, Any]] = {}
     for run in loaded:
         cards.update({name: dict(card) for name, card in run.cards.items()})
@@ -84,6 +73,7 @@ def rank_explainers(runs: Sequence[str | Path], *, resamples: int = stats.RESAMP
     names = sorted({group[1] for group in groups if not group[1].startswith("(")})
     scores = [score for run in loaded for score in run.scores(resamples)]
     gates = {gate: _gate(table, *place) for gate, place in GATES.items()}
+    lacks = lacking(loaded, [name for name in names if cards.get(name, {}).get("group") != REFERENCE])
     rows = []
     for name in names:
         done, planned = (sum(run.count(name)[part] for run in loaded) for part in (0, 1))
@@ -96,70 +86,22 @@ def rank_explainers(runs: Sequence[str | Path], *, resamples: int = stats.RESAMP
             "seconds": float(np.median(times)) if times else float("nan"),
             "cost": float(card.get("cost", float("nan"))),
             "cells": done,
-            "planned": planned,
+            "planned": planned + sum(lacks.get(name, {}).values()),
         }
-        rows.append({**row, "status": _status(row, gates, scores)})
+        status = _status(row, gates, scores)
+        unknown = [gate for gate, found in gates.items() if found and row[gate] == NOT_RUN and status == "incomplete"]
+        said = in_words(lacks[name], loaded) if name in lacks else "; ".join(unknown)
+        rows.append({**row, "status": status, "lacks": said})
     _without_scores(rows, scores)
     eligible = [str(row["explainer"]) for row in rows if row["status"] == "ranked"]
     used, notes = _usable(scores, eligible)
     placed = _placed(used, eligible)
     board = _ordered(pd.DataFrame([{**row, **placed.get(str(row["explainer"]), {})} for row in rows]), rows)
     notes = [*_remarks(gates, scores, eligible), *notes]
-    compared = [str(row["explainer"]) for row in rows if row["group"] != REFERENCE and row["cells"] == row["planned"]]
+    failed = {name for run in loaded for name in names if run.count(name)[0] < run.count(name)[1]}
+    compared = [str(row["explainer"]) for row in rows if row["group"] != REFERENCE and row["explainer"] not in failed]
     subjects = sorted({group[0] for group in groups})
     return Leaderboard(board, used, _agreement(scores, compared), notes, subjects, [str(path) for path in runs])
-
-
-class _Run:
-    """What the leaderboard needs of one run."""
-
-    def __init__(self, path: str | Path) -> None:
-        """Read a run folder."""
-        store = Store.open(path)
-        frame = load(store, coded=True)
-        self.path = str(path)
-        self.cards = store.explainers
-        self.verdicts = verdicts(frame)
-        self.cells = {group: numbers["cells"] for group, numbers in expectations(frame).items()}
-        measured = frame.loc[(frame["status"] != "failed").to_numpy(dtype=bool), [*GROUP, "cell"]].drop_duplicates()
-        self.done: dict[Group, int] = {}
-        for subject, explainer, suite, check, _ in measured.itertuples(index=False, name=None):
-            group = (str(subject), str(explainer), str(suite), str(check))
-            self.done[group] = self.done.get(group, 0) + 1
-        for group, count in self.done.items():
-            self.cells.setdefault(group, count)
-        wanted = {CERTIFIED, *(measure for pairs in RANKED.values() for _, measure in pairs)}
-        self.frame = with_targets(frame[frame["measure"].isin(wanted).to_numpy(dtype=bool)])
-        self._seconds = seconds_per_explanation(frame)
-
-    def count(self, explainer: str) -> tuple[int, int]:
-        """Cells done and planned of an explainer."""
-        own = [group for group in self.cells if group[1] == explainer]
-        return sum(self.done.get(group, 0) for group in own), sum(self.cells[group] for group in own)
-
-    def seconds(self, explainer: str) -> list[float]:
-        """Seconds per explanation, one value per cell."""
-        return self._seconds.get(explainer, [])
-
-    def scores(self, resamples: int) -> list[Score]:
-        """Scores of all explainers, resampled together."""
-        return scores_of(self.frame, resamples=resamples)
-
-
-def _refuse_twice(runs: Sequence[_Run]) -> None:
-    """Refuse two runs that hold the same measurement: it would count twice, or under two protocols."""
-    owner: dict[Group, str] = {}
-    for run in runs:
-        for group in run.done:
-            if group[1].startswith("("):
-                continue
-            if group in owner:
-                subject, explainer, suite, check = group
-                raise RunFolderError(
-                    f"{owner[group]} and {run.path} both hold {check} ({suite}) of {explainer} on {subject}. Give only one "
-                    f"of them, or join the parts of one run first: bench merge {owner[group]} {run.path} --out RUN."
-                )
-            owner[group] = run.path
 
 
 def gate_rows(table: pd.DataFrame, suite: str, checks: Sequence[str]) -> pd.DataFrame:
@@ -215,6 +157,7 @@ def _without_scores(rows: list[dict[str, Any]], scores: list[Score]) -> None:
             for row, there in zip(able, has, strict=True):
                 if not there:
                     row["status"] = "incomplete"
+                    row["lacks"] = "; ".join(part for part in (row["lacks"], score.label) if part)
 
 
 def _usable(scores: list[Score], eligible: list[str]) -> tuple[list[Score], list[str]]:
@@ -271,7 +214,7 @@ def _ordered(table: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Ranked ones first by rank, then the others by why they are not, references last."""
     wanted = [*RANK_COLUMNS, *(f"{aspect}_{column}" for aspect in RANKED for column in RANK_COLUMNS)]
     front = ["explainer", "group", "status", *GATES]
-    table = table.reindex(columns=[*front, *wanted, "seconds", "cost", "cells", "planned"])
+    table = table.reindex(columns=[*front, *wanted, "seconds", "cost", "cells", "planned", "lacks"])
     if not rows:
         return table
     later = table["status"].map({"ranked": 0, "passes": 0, "incomplete": 1, REFERENCE: 3}).fillna(2)

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from reports import html
+from reports.board_runs import GATES
 from reports.files import RunFolderError
-from reports.leaderboard import GATES, NOT_RUN, Leaderboard
+from reports.leaderboard import NOT_RUN, Leaderboard
 from reports.scores import RANKED, Score
 from reports.tables import escaped, to_markdown
 
@@ -124,7 +125,8 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
     shown["passes"] = "" if row["cost"] is None else f"{row['cost']:g}"
     shown["time"] = _time(row["seconds"])
     shown["cells"] = f"{row['cells']} of {row['planned']}"
-    shown["note"] = "" if row["status"] == "ranked" else row["status"]
+    lacks = f": no {row['lacks']}" if row["status"] == "incomplete" and row["lacks"] else ""
+    shown["note"] = "" if row["status"] == "ranked" else row["status"] + lacks
     return shown
 
 

@@ -11,7 +11,7 @@ import synthetic
 from typer.testing import CliRunner
 
 import reports
-from reports import files, grid, leaderboard_output, verdict
+from reports import board_runs, files, grid, leaderboard_output, verdict
 from reports import leaderboard as module
 from reports.files import RunFolderError
 
@@ -119,6 +119,8 @@ def test_who_misses_a_cell_is_shown_and_not_ranked(runs, tmp_path):
     other = scored(tmp_path / "mean", "perturbation-mean", "abpc", names=tuple(n for n in NAMES if n != "best"))
     board = reports.rank_explainers([runs[0], other.path], resamples=200)
     assert row(board, "best")["status"] == "incomplete" and row(board, "good")["status"] == "ranked"
+    line = next(line for line in leaderboard_output.to_text(board).splitlines() if "| best |" in line)
+    assert "| 16 of 17 | incomplete: no pixel perturbation |" in line
     store = scored(tmp_path / "again", "perturbation-mean", "abpc")
     key = synthetic.key_of("good", "perturbation-mean", "pixel-perturbation")
     store.write_failure(key, {"type": "E", "message": "<b>"})
@@ -128,6 +130,39 @@ def test_who_misses_a_cell_is_shown_and_not_ranked(runs, tmp_path):
     assert row(board, "good")["status"] == "incomplete" and row(board, "good")["cells"] < row(board, "good")["planned"]
     line = next(line for line in leaderboard_output.to_text(board).splitlines() if "| good |" in line)
     assert "| 16 of 17 | incomplete |" in line
+
+
+def test_what_is_lacking_is_named_and_counted(runs, tmp_path):
+    """A suite that one explainer was never planned for counts as planned, by the cells that the others have."""
+    gate = gate_run(tmp_path / "gate", tuple(n for n in NAMES if n != "best"))
+    board = reports.rank_explainers([gate.path, *runs[1:3]], resamples=100)
+    best = row(board, "best")
+    assert (best["cells"], best["planned"], best["lacks"]) == (2, 18, "randomisation") and pd.isna(best["rank"])
+    other = tuple(n for n in NAMES if n != "weak")
+    blur = scored(tmp_path / "blur", "perturbation-blur", "abpc", names=other)
+    board = reports.rank_explainers([runs[0], runs[1], blur.path], resamples=100)
+    assert tuple(row(board, "weak")[["cells", "planned", "lacks"]]) == (17, 18, "perturbation-blur")
+    # What a reference lacks, or what only the half of the explainers has, holds nobody back.
+    few = scored(tmp_path / "road", "perturbation-road", "abpc", names=("best", "good", "random-by-model"))
+    board = reports.rank_explainers([runs[0], runs[1], few.path], resamples=100)
+    assert set(board.rows["lacks"]) == {""} and (board.rows["cells"] == board.rows["planned"]).all()
+    assert row(board, "weak")["status"] == "ranked"
+
+
+def test_one_model_on_two_data_sets_is_two_subjects(runs, tmp_path):
+    stores = [gate_run(tmp_path / "gate"), *(scored(tmp_path / name, "perturbation-mean", "abpc") for name in "ab")]
+    for store, data in zip(stores, ("shoes", "shoes", "shirts"), strict=True):
+        files.write_json(store.path / "config.json", {**store.config, "data": data})
+    board = reports.rank_explainers([store.path for store in stores], resamples=100)
+    assert board.subjects == ["toy-vgg on shirts", "toy-vgg on shoes"]
+    assert {score.label for score in board.scores} == {f"perturbation-mean of {name}" for name in board.subjects}
+    assert row(board, "best")["randomisation"] == "PASS" and row(board, "best")["cells"] == 18
+    # Data that a worker looked at count, whatever a command called them: these two are one measurement.
+    for store in stores[1:]:
+        store.write_provenance("w", {"subjects": {synthetic.SUBJECT: {"data": "fashion-mnist/test"}}})
+    with pytest.raises(RunFolderError, match="both hold perturbation-mean.* on toy-vgg on fashion-mnist/test"):
+        reports.rank_explainers([store.path for store in stores], resamples=100)
+    assert reports.rank_explainers(runs[:2], resamples=100).subjects == ["toy-vgg"]
 
 
 def test_a_score_that_few_can_have_ranks_nobody(runs, tmp_path):
@@ -148,9 +183,9 @@ def test_two_gates_are_two_gates(runs, monkeypatch):
          {"best": "FAIL", "good": "PASS", "twin": "PASS", "weak": "PASS"}.items()],
         columns=list(verdict.COLUMNS),
     )  # fmt: skip
-    real = module.verdicts
+    real = board_runs.verdicts
     monkeypatch.setattr(
-        module, "verdicts", lambda frame: pd.concat([real(frame), table]) if len(real(frame)) else real(frame)
+        board_runs, "verdicts", lambda frame: pd.concat([real(frame), table]) if len(real(frame)) else real(frame)
     )
     board = reports.rank_explainers(runs, resamples=100)
     assert row(board, "best")["status"] == "gate: class discrimination" and row(board, "good")["status"] == "ranked"
