@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from models.naming import UsageError
 
+from .contrastive_random import INITS, random_network
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from explainers import Explanation
     from models.base import Subject
+    from models.generators import Generator
 
 Values = dict[str, list[float]]
 IMAGES = 64
@@ -42,6 +45,7 @@ SEARCHES = (
     ("fmnist-vgg", "cdeepex[probe=random]"),
     ("fmnist-vgg", "xgem-eq[probe=random]"),
 )
+RANDOM = ("fmnist-lenet", "cdeepex[probe=random]")
 FITTED = (
     ("fmnist-tshirt-shirt", "progressive-exaggeration"),
     ("fmnist-lenet", "ae-vae"),
@@ -57,17 +61,20 @@ class Piece:
         model, explainer: texts, as `--model` and `--explainer` take them.
         seed: of the choice of images, of the draw of probes and of the beginning of searches.
         images: how many.
+        init: how the layers of a random network are drawn that is asked instead of the model, see `contrastive_random`.
     """
 
     model: str
     explainer: str
     seed: int
     images: int = IMAGES
+    init: str = ""
 
     @property
     def label(self) -> str:
         """What progress shows."""
-        return f"{self.model} {self.explainer} seed {self.seed}"
+        drawn = f" random network {self.init}" if self.init else ""
+        return f"{self.model} {self.explainer}{drawn} seed {self.seed}"
 
     def file(self, folder: Path) -> Path:
         """Where its values are kept; the name holds the digests of all weights that decide them."""
@@ -86,11 +93,15 @@ class Piece:
             text = str(dict(explainer.resolved.params)["generator"])
             name = belonging(models.load(self.model), text) if text in KINDS else text
             drawn = models.load_generator(name).identity()
-        known = json.dumps([weights, explainer.spec, drawn, self.seed, self.images], sort_keys=True, default=str)
+        known = json.dumps(
+            [weights, explainer.spec, drawn, self.seed, self.images, self.init], sort_keys=True, default=str
+        )
         return folder / f"{hashlib.sha256(known.encode()).hexdigest()[:24]}.json"
 
     def values(self) -> Values:
         """Measure it: values per image, or about the whole in lists of one."""
+        if self.init:
+            return random_network(self)
         name = self.explainer.partition("[")[0]
         fitted = {"progressive-exaggeration": exaggeration, "ae-vae": spread_of_codes, "siamese-ae-vae": pairs}
         return fitted.get(name, search)(self)
@@ -99,6 +110,7 @@ class Piece:
 def pieces(only: str = "", seeds: int = 1) -> list[Piece]:
     """All measurements of the page, or those whose label holds a text, with the seeds 1 to `seeds`."""
     every = [Piece(model, name, seed) for model, name in (*SEARCHES, *FITTED) for seed in range(1, seeds + 1)]
+    every += [Piece(*RANDOM, seed, BATCH, init) for init in INITS for seed in range(1, seeds + 1)]
     return [piece for piece in every if only in piece.label]
 
 
@@ -108,36 +120,56 @@ def search(piece: Piece) -> Values:
     Returns:
         Per image: `apart` |p_source - p_probe|, `pair` their sum, `third` 1 where a third class is likelier than both,
         `feasible` 1 where the search met its goal, `residual` largest |G(z0) + residual - image|, and `seconds`, the
-        processor time per image.
+        processor time per image; where the generator has no encoder also `beginning`, that of seeking the latent points
+        alone, made once more.
     """
     import explainers
     import models
+    from explainers.contrastive.start import generator_for
 
     subject = models.load(piece.model)
     explainer = explainers.get(piece.explainer)
     images = subject.sample(piece.images, seed=piece.seed)[0]
+    made = generator_for(subject, str(dict(explainer.resolved.params)["generator"]), images)
     found: Values = {}
     for part in images.split(BATCH):
         start = time.process_time()
         explanation = explainer.explain(subject, part, seed=piece.seed)
         seconds = (time.process_time() - start) / len(part)
-        measured = {**read(subject, part, explanation), "seconds": [seconds] * len(part)}
+        measured = {**read(subject, part, explanation, made), "seconds": [seconds] * len(part)}
+        if made.encode is None:
+            measured["beginning"] = [_sought(subject, made, part, explanation.source, piece.seed)] * len(part)
         for name, values in measured.items():
             found.setdefault(name, []).extend(values)
     return found
 
 
-def read(subject: Subject, images: Tensor, found: Explanation) -> Values:
-    """The values of `search` but for the time, per image."""
+def _sought(subject: Subject, made: Generator, images: Tensor, source: Tensor | None, seed: int) -> float:
+    """Processor seconds per image of the search for latent points before a search for a counterfactual begins."""
+    from explainers.contrastive.inversion import inverted
+    from explainers.contrastive.start import scaled_logits
+
+    classes = subject.predict(images) if source is None else source
+    start = time.process_time()
+    inverted(made, scaled_logits(subject, 1.0), images, classes, seed)
+    return (time.process_time() - start) / len(images)
+
+
+def read(subject: Subject, images: Tensor, found: Explanation, made: Generator) -> Values:
+    """The values of `search` but for the time, per image; `made` is asked again what it draws where the search began."""
     import torch
 
-    if found.counterfactual is None or found.source is None or found.target is None or found.reconstruction is None:
+    from explainers.contrastive.baselines import decoded
+
+    if found.counterfactual is None or found.source is None or found.target is None:
         raise UsageError(f"{found.info.name} gives no counterfactual with two classes; name a contrastive search")
+    if found.reconstruction is None or found.latents is None:
+        raise UsageError(f"{found.info.name} does not say where it began; name a contrastive search")
     shares = subject.predict_logits(found.counterfactual).softmax(1)
     both = torch.stack([found.source, found.target], 1)
     ends = shares.gather(1, both)
     third = shares.scatter(1, both, -1.0).amax(1)
-    again = found.reconstruction + (images - found.reconstruction)
+    again = decoded(made, found.latents[0], images) + (images - found.reconstruction)
     fits = torch.tensor([word in ("converged", "trivial") for word in found.outcome or ()])
     return {
         "apart": ends.diff(dim=1).abs()[:, 0].tolist(), "pair": ends.sum(1).tolist(),
