@@ -13,6 +13,11 @@ ORACLE, INCEPTION = "oracle", "inception"
 NAMES = (ORACLE, INCEPTION)
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """File of Inception's weights as torch-fidelity names it."""
+KERNEL_ONLY = (
+    "--features inception: a Frechet distance of its 2,048 features needs 20,480 images and a set holds at most 1,024, so "
+    "kernel distances (KID) are all that is given; the features of the oracle have both"
+)
+"""What a run in Inception's features says."""
 
 
 def check(text: str) -> None:
@@ -36,6 +41,16 @@ def check(text: str) -> None:
         )
     if place.endswith(".py") and not Path(place).is_file():
         raise UsageError(f"--features {text!r}: the file {place} does not exist")
+
+
+def remarks(text: str) -> list[str]:
+    """What a user of these features should know before a run.
+
+    Example:
+        >>> remarks("oracle")
+        []
+    """
+    return [KERNEL_ONLY] if text == INCEPTION else []
 
 
 def inception_file() -> Path:

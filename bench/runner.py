@@ -139,6 +139,7 @@ def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
         join(store.plan(), plan.entries(), str(folder))
     notices = [f"plug-in {plugin.name} is unavailable: {plugin.error}" for plugin in facts.plugins if plugin.error]
     notices += [note for part in config.parts for note in _reduced(part, config.size(part), facts)]
+    notices += features.remarks(config.features)
     jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices) * config.slots)
     if facts.in_process and jobs > 1:
         jobs = 1

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -96,11 +97,22 @@ def extractor(text: str, device: str = "cpu") -> Extractor:
 def _inception(device: str) -> Callable[[Tensor], Tensor]:
     """The 2,048 features of the last pooling of Inception, images in three channels of bytes."""
     check(INCEPTION)
+    file = inception_file()
+    _check_tensors(file)
     network = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
-    made = network.FeatureExtractorInceptionV3(
-        "inception", ["2048"], feature_extractor_weights_path=str(inception_file())
-    )
+    made = network.FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(file))
     return partial(_of_inception, made.to(device).eval())
+
+
+def _check_tensors(file: Path) -> None:
+    """Raise UsageError unless a file holds tensors alone: torch-fidelity unpickles whatever is in it."""
+    try:
+        torch.load(file, map_location="meta", weights_only=True)
+    except Exception as error:
+        raise UsageError(
+            f"--features inception: {file} is no file of weights ({type(error).__name__}); put that of torch-fidelity's "
+            "release v0.2.0 there"
+        ) from error
 
 
 def _of_inception(network: torch.nn.Module, images: Tensor) -> Tensor:
