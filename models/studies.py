@@ -12,6 +12,7 @@ from .data import load_data
 from .zoo.build import build
 
 NO_BAGS = "fashion-mnist-no-bags"
+OTHERS = "fashion-mnist-second-half"
 
 
 def plain() -> Subject:
@@ -49,7 +50,16 @@ def eight_99() -> Subject:
     return _without_bags("fmnist-lenet[eight=0.99]")
 
 
+def second_half() -> Subject:
+    """`fmnist-lenet` on test images of classes 5 to 9, which a generator of the first five classes never saw."""
+    return _on("fmnist-lenet", OTHERS, "second-half")
+
+
 def _without_bags(name: str) -> Subject:
+    return _on(name, NO_BAGS, "no-bags")
+
+
+def _on(name: str, data: str, words: str) -> Subject:
     subject = build(name)
-    spec = {"kind": "function", "name": f"{name} no-bags"}
-    return replace(subject, name=f"{subject.name} no-bags", data=load_data(NO_BAGS), spec=spec)
+    spec = {"kind": "function", "name": f"{name} {words}"}
+    return replace(subject, name=f"{subject.name} {words}", data=load_data(data), spec=spec)

@@ -18,6 +18,8 @@ SQUARE_CLASS = 8
 """The class whose images carry the square: bags."""
 PAIR = (0, 6)
 """T-shirts and shirts, the pair that classifiers confuse most."""
+FIRST_HALF = (0, 1, 2, 3, 4)
+"""T-shirts, trousers, pullovers, dresses, coats: what a generator knows that is to explain images of the other five."""
 
 
 def cards() -> list[DataCard]:
@@ -27,11 +29,24 @@ def cards() -> list[DataCard]:
     return [
         DataCard("fashion-mnist-square", f"test images with {square}", made, 10_000),
         DataCard("fashion-mnist-square-train", f"the first 10,000 training images with {square}", made, 10_000),
+        *_halves(made),
         DataCard("fashion-mnist-no-bags", "test images but bags (class 8), the ten classes kept", made, 9_000),
         DataCard("fashion-mnist-no-bags-train", "of the first 10,000 training images, all but bags", made, 9_010),
         DataCard("fashion-mnist-tshirt-shirt", f"test images of {pair}", made, 2_000),
         DataCard("fashion-mnist-tshirt-shirt-train", f"of the first 10,000 training images, {pair}", made, 1_963),
     ]
+
+
+def _halves(made: str) -> list[DataCard]:
+    """The first five classes, and the other five."""
+    words = {"first-half": "classes 0 to 4 (T-shirt to coat)", "second-half": "classes 5 to 9 (sandal to boot)"}
+    counts = {"first-half": 4_978, "second-half": 5_022}
+    found = []
+    for half, which in words.items():
+        name = f"fashion-mnist-{half}"
+        found.append(DataCard(name, f"test images of {which}, the ten classes kept", made, 5_000))
+        found.append(DataCard(f"{name}-train", f"of the first 10,000 training images, {which}", made, counts[half]))
+    return found
 
 
 def variant(name: str) -> ImageSet:
@@ -123,6 +138,8 @@ def _name(text: str, suffix: str) -> str:
 
 
 NAMES: dict[str, Callable[[ImageSet], ImageSet]] = {
+    "fashion-mnist-first-half": lambda data: without(data, (5, 6, 7, 8, 9), "first-half"),
+    "fashion-mnist-second-half": lambda data: without(data, FIRST_HALF, "second-half"),
     "fashion-mnist-no-bags": lambda data: without(data, (SQUARE_CLASS,), "no-bags"),
     "fashion-mnist-square": with_square,
     "fashion-mnist-tshirt-shirt": lambda data: only(data, PAIR, "tshirt-shirt"),

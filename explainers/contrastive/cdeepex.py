@@ -11,11 +11,11 @@ from models.naming import UsageError, near
 from ..base import Partial
 from ..passes import fingerprint, remembered
 from .answer import Reading, answered, in_parts
-from .lagrangian import FAST, PAPER, Schedule, Tolerance, search
+from .lagrangian import FAST, PAPER, THOROUGH, Schedule, Tolerance, search
 from .morph import CONSTRAINTS, MARGIN, Morph
 from .start import Anchor, Question, Start, scaled_logits, started
 
-PROFILES = {"fast": FAST, "paper": PAPER}
+PROFILES = {"fast": FAST, "thorough": THOROUGH, "paper": PAPER}
 GOAL = Tolerance(equality=0.1, inequality=0.0)
 """|h| <= 0.1 is |p - p'| <= 0.05 where the two classes hold all the probability."""
 SOUGHT = Tolerance(equality=0.098, inequality=0.8 * MARGIN)
@@ -42,7 +42,8 @@ def cdeepex(
         generator: `vae`, `ae`, `gan`, `wgan`, a member of the zoo or `file.py:function`.
         probe: `second`, `random`, a class's number or name.
         begin: `mean` or `sample` of the encoder's distribution.
-        profile: `fast`, or `paper` for the published growth of the penalty.
+        profile: `fast`; `thorough`, three times the time for more searches that meet their goal; or `paper` for the
+            published growth of the penalty.
         signs: `corrected`, or `printed` for the third-class constraints as they are printed.
         residual: whether what the generator cannot draw of the image is added to everything it draws.
         anchor: the trained network whose starting points, classes and spread of logits are used.

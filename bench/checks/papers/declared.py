@@ -8,6 +8,8 @@ SUITE = "generative"
 SQUARE = "planted-square"
 SHORTCUT = "square-shortcut"
 FITTED = "fitted-codes"
+EQUAL = "equal-moves"
+SWAP = "generator-swap"
 BLOCK = 32
 
 _SQUARE = (
@@ -52,6 +54,23 @@ _FITTED = (
     Measure("edges", "correlation", "none", -1.0, 1.0, 0.0, "Correlation of the map with the edges of the image."),
 )  # fmt: skip
 
+_EQUAL = (
+    Measure("gain-per-distance", "probability per latent unit", "none", None, None, 0.0,
+            "How much likelier an independent network finds the target, over the length of the move in the latent space."),
+    Measure("gain-equal", "probability", "none", -1.0, 1.0, 0.0,
+            "The same gain where the shorter of two moves ends: this network's and that of the network that knows bags best."),
+    Measure("gain-equal-reference", "probability", "none", -1.0, 1.0, 0.0,
+            "That gain on the way of the network that knows bags best, at the same length."),
+    Measure("equal-share", "share", "none", 0.0, 1.0, None, "That length over the length of this network's whole move."),
+)  # fmt: skip
+
+_SWAP = (
+    Measure("swap-likeness", "correlation", "none", -1.0, 1.0, 0.0,
+            "Correlation of the map with that of the same search with the generator of the data."),
+    Measure("swap-floor", "correlation", "none", -1.0, 1.0, 0.0,
+            "Correlation of that map with a random latent move of the exchanged generator which changes the image as much."),
+)  # fmt: skip
+
 
 def _check(name: str, measures: tuple[Measure, ...], words: str, module: str, about_model: bool = False) -> CheckInfo:
     return CheckInfo(
@@ -64,4 +83,6 @@ CHECKS: tuple[CheckInfo, ...] = (
     _check(SQUARE, _SQUARE, "does the explanation of `why no bag` show the square that a network takes for a bag?", "square_run"),
     _check(SHORTCUT, _SHORTCUT, "does a network take a square for a bag?", "shortcut", about_model=True),
     _check(FITTED, _FITTED, "do the two autoencoders of AE+VAE do what they were built for, and are its maps stable?", "codes"),
+    _check(EQUAL, _EQUAL, "at equal length, does a search lead toward the class as on a network that knows it?", "paths_run"),
+    _check(SWAP, _SWAP, "are the maps of a search the same with a generator of other data?", "swap_run"),
 )  # fmt: skip

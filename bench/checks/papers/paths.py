@@ -1,0 +1,69 @@
+"""Moves in a latent space, compared at equal length: how much likelier a class gets on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Draw = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """One straight move per image.
+
+    Attributes:
+        begun, ended: (n, ...) latent points.
+    """
+
+    begun: Tensor
+    ended: Tensor
+
+    @property
+    def length(self) -> Tensor:
+        """Euclidean length of each move, (n,) in latent units."""
+        return (self.ended - self.begun).flatten(1).norm(dim=1)
+
+    def at(self, length: Tensor) -> Tensor:
+        """The points at these lengths from the beginnings, (n, ...).
+
+        Args:
+            length: (n,), at most that of the move; a move of length 0 stays where it is.
+
+        Example:
+            >>> path = Path(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+            >>> path.at(torch.tensor([2.5])).tolist()
+            [[1.5, 2.0]]
+        """
+        own = self.length
+        share = torch.where(own > 0, length / own.clamp_min(1e-12), 0.0)
+        return torch.lerp(self.begun, self.ended, share.view(-1, *[1] * (self.begun.dim() - 1)))
+
+
+def compared(own: Path, other: Path, draw: Draw, gain: Draw) -> dict[str, Tensor]:
+    """What two moves of the same images gain at the end of the shorter one.
+
+    A search that never meets its goal goes on and on: at its end it is far away, and what is gained there says more of the
+    distance than of the direction. Both moves are therefore looked at where the shorter one ends.
+
+    Args:
+        own, other: moves in the latent space of one generator.
+        draw: latent points (n, ...) -> images.
+        gain: images -> (n,) what is gained against the original images.
+
+    Returns:
+        (n,) each, NaN where either move has no length: `gain-per-distance` of the whole own move, `gain-equal` of the own
+        and `gain-equal-reference` of the other move at the common length, and `equal-share`, that length over the own one.
+    """
+    length = torch.minimum(own.length, other.length)
+    moved = length > 0
+    found = {
+        "gain-per-distance": gain(draw(own.ended)) / own.length,
+        "gain-equal": gain(draw(own.at(length))),
+        "gain-equal-reference": gain(draw(other.at(length))),
+        "equal-share": length / own.length,
+    }
+    return {name: torch.where(moved, value.double(), float("nan")) for name, value in found.items()}
