@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import explainers
-from bench.checks.generative import run, scores
+from bench.checks.generative import cycles, distances, reals, run, scores, series
 from bench.checks.generative.declared import CHECKS
 from bench.checks.generative.judge import Embedding, Judge
 from bench.protocols import get
@@ -16,6 +16,7 @@ from explainers.base import Partial
 from explainers.trajectory import Trajectory
 from models.base import Subject
 from models.data import ImageSet
+from models.naming import UsageError
 
 PROTOCOL = get("recommended")
 
@@ -173,6 +174,25 @@ def test_real_images_must_be_others(subject, registered):
     assert "16 real images" in result.error["message"]
 
 
+def test_real_images_that_an_explainer_shows_are_not_among_those_it_is_measured_against(subject, registered):
+    held = subject.reference.load(range(len(subject.reference)))
+    registry_name = "toy-shows-real"
+    explainers.register(registry_name, signed=True, version=1)(answering(lambda x: held[: len(x)].clone()))
+    found = reals.apart(subject.reference, subject.data.ids, held[:8])
+    assert torch.equal(found, held[8:]) and torch.equal(
+        reals.beside(subject.reference, [], held[8:9], 9), torch.cat([held[:8], held[9:10]])
+    )
+    with pytest.raises(UsageError, match="39 that are none of these"):
+        reals.beside(subject.reference, [], held[:1], 40)
+    (result,) = results(subject, {registry_name: explainers.get(registry_name)}, checks=("extreme",))
+    rows = {row["measure"]: row["value"] for row in result.rows if row["image"] is None}
+    other = dataclasses.replace(subject, model=Bright(scale=10.0).eval())
+    features = Judge("toy-judge", other, (0, 1, 2)).features
+    one, two = features(held[8:16]), features(held[:8])
+    assert rows["kid"] == pytest.approx(distances.kernel_distance(one, two))
+    assert rows["kid"] != pytest.approx(distances.kernel_distance(two, two))
+
+
 def test_explainers_without_counterfactuals_and_without_this_kind_of_model_are_not_applicable(subject, registered):
     members = {name: explainers.get(name) for name in ("gradient", "progressive-exaggeration")}
     for result in results(subject, members):
@@ -186,12 +206,76 @@ def test_pictures_and_batches(subject, registered):
     assert all(
         p["arrays"]["counterfactuals"].shape == (2, 1, 4, 4) and p["meta"]["toward"] == ["bright"] * 2 for p in pictures
     )
+    frames = {p["meta"]["explainer"]: p["arrays"].get("frames") for p in pictures}
+    assert frames["toy-bright"].shape == (2, 5, 1, 4, 4) and frames["toy-nothing"] is None
+    shown = next(p["arrays"] for p in pictures if p["meta"]["explainer"] == "toy-bright")
+    assert shown["frame-requests"][0].tolist() == pytest.approx([0.05, 0.275, 0.5, 0.725, 0.95])
+    assert shown["frame-probabilities"][0, 0] < 0.01 and shown["frame-probabilities"][0, -1] > 0.99
     one, other = results(subject, registered), results(subject, registered, batch_size=3)
     for a, b in zip(one, other, strict=True):
         for x, y in zip(a.rows, b.rows, strict=True):
             assert x["status"] == y["status"] and (
                 x["value"] is None or x["value"] == pytest.approx(y["value"], abs=1e-6)
             )
+
+
+def redrawn(given, loss):
+    """Ten images for ten requests, told by the first column; every other pixel loses so much each time it is drawn."""
+    levels = (torch.arange(10) + 0.5) / 10
+    frames = given[:, None].expand(-1, 10, -1, -1, -1) - loss
+    frames[..., 0] = ((levels * 255).round() / 255)[None, :, None, None]
+    targets = torch.zeros(len(given), dtype=torch.long)
+    return explainers.Explanation(
+        attribution=given * 0, targets=targets, status=("ok",) * len(given), info=explainers.get("input").info,
+        counterfactual=frames[:, -1], source=targets, target=targets + 1,
+        trajectory=Trajectory(frames, torch.zeros(len(given), 10, 3), levels.expand(len(given), -1), "exaggeration"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", [0, 2])
+def test_an_exact_inverter_leads_back_and_one_that_loses_a_little_each_round_loses_ten_times_as_much(loss):
+    eps = loss / 255
+    given = torch.full((10, 1, 4, 5), 200 / 255)
+    own = (torch.arange(10) + 0.5) / 10
+    given[..., 0] = ((own * 255).round() / 255).view(-1, 1, 1)
+    made = cycles.values(redrawn(given, eps), given, own + 0.02, lambda images: redrawn(images, eps))
+    share = 16 / 20  # of the pixels
+    for name, times in (("self-error", 1), ("cycle-error", 2), ("rounds-error", 10)):
+        assert made[name].tolist() == pytest.approx([times * eps * share] * 10, abs=1e-6)
+    assert made["away"][0] > 0.15 and made["away"][9] == pytest.approx(eps * share, abs=1e-6)
+
+
+def test_cycles_are_measured_where_there_is_a_series_and_not_applicable_elsewhere(subject, registered):
+    value = means(results(subject, registered, checks=("cycles",)), "cycles")
+    shown = torch.round(torch.tensor([0.0, 0.4]) * 255) / 255
+    x = subject.data.load(range(8))
+    own = x.mean((1, 2, 3)) * 20 - 10  # log odds of the class that was asked for; requests are .05, .275, .5 and so on
+    level = torch.where(own.sigmoid() < 0.1625, shown[0], shown[1])[:, None, None, None]
+    pixels = torch.where(torch.arange(16).view(4, 4) == 0, 0.0, level)
+    expected = float((x - pixels).abs().mean())
+    assert value["toy-bright", "self-error"] == value["toy-bright", "rounds-error"] == pytest.approx(expected, abs=1e-6)
+    assert value["toy-bright", "cycle-error"] == pytest.approx(expected, abs=1e-6) and value["toy-bright", "away"] > 0.7
+    assert value["toy-nothing", "self-error"] is None and value["toy-corner", "cycle-error"] is None
+
+
+def test_what_was_achieved_is_kept_for_each_request_of_the_picture_that_is_shown(subject):
+    """A series of the very image: whatever is requested, the answer is that of the image."""
+
+    def unchanging(subject, given, targets, *, seed):
+        frames = (given[:, None] + 0.4 / 255).expand(-1, 10, -1, -1, -1)  # a difference that no screen shows
+        asked = ((torch.arange(10) + 0.5) / 10).expand(len(given), -1)
+        return Partial(
+            given * 0, counterfactual=given, source=targets, target=torch.ones_like(targets),
+            trajectory=Trajectory(frames, torch.rand(len(given), 10, 3), asked, "exaggeration"),
+        )  # fmt: skip
+
+    explainers.register("toy-unchanging", signed=True, version=1)(unchanging)
+    value = means(results(subject, {"toy-unchanging": explainers.get("toy-unchanging")}, ("requests",)), "requests")
+    own = float(subject.predict_logits(subject.data.load(range(8))).softmax(1)[:, 1].double().mean())
+    for name in ("unchanged", *series.TENTHS):
+        assert value["toy-unchanging", f"achieved-{name}"] == pytest.approx(own, abs=1e-6)
+    assert value["toy-unchanging", "error"] == pytest.approx(value["toy-unchanging", "error-unchanged"], abs=1e-6)
+    assert value["toy-unchanging", "span"] == pytest.approx(0, abs=1e-6)
 
 
 def test_what_is_not_asked_about_a_target_has_no_value(subject):

@@ -195,6 +195,15 @@ def test_series():
     assert series.agreement(asked, noisy).tolist() == pytest.approx(expected, abs=1e-9)
 
 
+def test_series_are_pooled_by_the_tenth_that_was_requested():
+    asked = torch.tensor([[0.05, 0.3, 0.95], [0.52, 0.58, 1.0]])
+    found = series.by_tenth(asked, torch.tensor([[0.1, 0.2, 0.9], [0.4, 0.6, 1.0]]))
+    assert list(found) == [f"achieved-{name}" for name in series.TENTHS] and series.TENTHS[5] == "55"
+    assert torch.stack([found[f"achieved-{name}"] for name in ("05", "35", "55", "95")], 1).nan_to_num(
+        -1
+    ).flatten().tolist() == pytest.approx([0.1, 0.2, -1, 0.9, -1, -1, 0.5, 1.0])
+
+
 def test_attributes():
     draw = torch.Generator().manual_seed(0)
     before = torch.randint(0, 2, (400, 4), generator=draw)

@@ -72,6 +72,7 @@ def values(
         sets = {"": features, "-floor": other}
         if reconstruction is not None:
             sets["-reconstruction"] = extractor.features(_quantised(reconstruction))
+        whole["feature-size"] = float(features.shape[1])
         enough = n >= distances.smallest_group(features.shape[1])
         for suffix, those in sets.items():
             if enough:
@@ -83,6 +84,7 @@ def values(
             each["kid-part"] = parts.kernel_parts(one, features)
     if embedding is not None:
         sources, codes = embedding(images), embedding(made)
+        whole["closeness-among"] = float(min(len(made), CLOSE))
         each["closeness"] = _closeness(sources, codes)
         each["verification"] = identity.verified(sources, codes, embedding.threshold).double()
     return each, whole

@@ -46,15 +46,35 @@ _REQUESTS = (
     Measure("error", "probability", "lower", 0.0, 1.0, None, "Mean |requested - achieved| along one image's series."),
     Measure("error-unchanged", "probability", "none", 0.0, 1.0, None,
             "The same error of an explainer that shows the image itself whatever is requested."),
+    Measure("achieved-unchanged", "probability", "none", 0.0, 1.0, None,
+            "Probability of the target that the model gives the image itself: what every request gets where nothing changes."),
+    *(
+        Measure(f"achieved-{5 + 10 * tenth:02d}", "probability", "none", 0.0, 1.0, None,
+                f"Achieved probability where one between {tenth / 10:g} and {(tenth + 1) / 10:g} was requested.")
+        for tenth in range(10)
+    ),
     Measure("span", "probability", "higher", 0.0, 1.0, 0.0, "Largest minus smallest achieved probability."),
     Measure("agreement-independent", "rank correlation", "higher", -1.0, 1.0, 0.0,
             "As agreement, with the probability that an independent network gives."),
+)  # fmt: skip
+
+_CYCLES = (
+    Measure("self-error", "intensity", "lower", 0.0, 1.0, None,
+            "|x - I(x, own)|: the image where its own probability was requested, mean absolute difference."),
+    Measure("cycle-error", "intensity", "lower", 0.0, 1.0, None,
+            "|x - I(I(x, far end), own)|: to the far end of the series and back again."),
+    Measure("away", "intensity", "none", 0.0, 1.0, None, "|x - I(x, far end)|: what the way back has to undo."),
+    Measure("rounds-error", "intensity", "lower", 0.0, 1.0, None,
+            "The image after ten rounds of requesting its own probability, mean absolute difference."),
 )  # fmt: skip
 
 
 def _whole(name: str, unit: str, direction: str, low: float | None, high: float | None, words: str) -> Measure:
     return Measure(name, unit, direction, low, high, None, words, per="stage")
 
+
+_AMONG = _whole("closeness-among", "images", "none", 2.0, None,
+                "Among how many images one's own has to be the nearest; by chance it is once in so many.")  # fmt: skip
 
 _DISTRIBUTION = (
     _whole("set-size", "images", "none", 0.0, None, "Number of counterfactuals in the set."),
@@ -68,11 +88,16 @@ _DISTRIBUTION = (
         _whole(f"{name}-{group}", unit, direction, low, None, f"{words} in which the model finds the second class {how}.")
         for group, how in (("present", "of two with 0.9 or more"), ("absent", "of two with 0.1 or less"))
         for name, unit, direction, low, words in (
-            ("size", "images", "none", 0.0, "Number of images on each side of the distances of those"),
-            ("fid", "squared feature units", "lower", 0.0, "Frechet distance of counterfactuals and real images"),
-            ("kid", "kernel units", "lower", None, "Kernel distance of counterfactuals and real images"),
+            ("members", "images", "none", 0.0, "Number of the counterfactuals"),
+            ("fid", "squared feature units", "lower", 0.0,
+             "Frechet distance, in 20 dimensions, of 200 counterfactuals and real images"),
+            ("fid-floor", "squared feature units", "none", 0.0, "Frechet distance, in 20 dimensions, of twice 200 real images"),
+            ("kid", "kernel units", "lower", None, "Kernel distance of 200 counterfactuals and real images"),
+            ("kid-floor", "kernel units", "none", None, "Kernel distance of twice 200 real images"),
         )
     ),
+    _whole("group-features", "features", "none", 1.0, None, "Dimensions of the Frechet distances of the groups."),
+    _AMONG,
     _whole("closeness", "share", "higher", 0.0, 1.0,
            "Share of images to which, of 200 counterfactuals, their own is the nearest in a common embedding."),
     _whole("closeness-equation", "share", "higher", 0.0, 1.0,
@@ -92,6 +117,8 @@ _ASKED = (
     _share("verification", "higher",
            "The counterfactual counts as the same object at the equal-error threshold of the embedding."),
     _whole("set-size", "images", "none", 0.0, None, "Number of counterfactuals in the set."),
+    _whole("feature-size", "features", "none", 1.0, None, "Features of an image; a Frechet distance needs ten images for each."),
+    _AMONG,
     *(
         _whole(f"{name}{suffix}", unit, direction, low, None, words)
         for name, unit, low, what in (
@@ -139,16 +166,19 @@ CHECKS: tuple[CheckInfo, ...] = (
     CheckInfo("counterfactual", 1, SUITE, _COUNTERFACTUAL,
               "does another image reach what was asked, without a third class, and does an independent network agree?",
               family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
-    CheckInfo("requests", 1, SUITE, _REQUESTS,
+    CheckInfo("requests", 2, SUITE, _REQUESTS,
               "does a series of counterfactuals reach the probabilities that were requested?",
               family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
-    CheckInfo("distribution", 2, SUITE, _DISTRIBUTION,
+    CheckInfo("cycles", 1, SUITE, _CYCLES,
+              "does a series lead back to the image, there and back again and round after round?",
+              family=FAMILY, staged=False, draws="once", block=BLOCK, truth=("",)),
+    CheckInfo("distribution", 3, SUITE, _DISTRIBUTION,
               "as a set, are the counterfactuals like real images, and each still the same object?",
               family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
-    CheckInfo("spread", 1, SUITE, _ASKED,
+    CheckInfo("spread", 2, SUITE, _ASKED,
               "the same where each image is asked for one probability, drawn evenly from tenths",
               family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
-    CheckInfo("extreme", 1, SUITE, _ASKED,
+    CheckInfo("extreme", 2, SUITE, _ASKED,
               "the same at the far end, image by image, so that explainers can be compared with an interval",
               family=FAMILY, staged=False, draws="once", block=SET, truth=("",)),
     CheckInfo("attributes", 2, SUITE, _PLANTED,

@@ -66,8 +66,10 @@ def equal_error(same: Tensor, different: Tensor) -> tuple[float, float]:
     candidates = torch.cat([same, different]).double().unique()
     # Between neighbours, so that no pair stands on the threshold itself.
     candidates = torch.cat([candidates[:1] - 1e-6, (candidates[1:] + candidates[:-1]) / 2, candidates[-1:] + 1e-6])
-    refused = (same.double()[None] <= candidates[:, None]).double().mean(1)
-    accepted = (different.double()[None] > candidates[:, None]).double().mean(1)
+    # Counted in sorted lists: tables of all pairs and all candidates would take gigabytes.
+    held, strange = same.double().sort().values, different.double().sort().values
+    refused = torch.searchsorted(held, candidates, right=True).double() / len(held)
+    accepted = 1 - torch.searchsorted(strange, candidates, right=True).double() / len(strange)
     gap = (refused - accepted).abs()
     best = gap == gap.min()
     place = int(torch.nonzero(best)[int(best.sum()) // 2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from models.naming import UsageError
 from models.seeds import derive
 from models.transfer import moved
 
-from . import asked_sets, planted, scores
+from . import asked_sets, cycles, planted, reals, scores
 from .declared import CHECKS, SUITE
 from .extractors import Featured, extractor
 from .judge import Embedding, Judge, NoJudge, embedding_for, judge_for
@@ -28,6 +28,8 @@ from .judge import Embedding, Judge, NoJudge, embedding_for, judge_for
 if TYPE_CHECKING:
     from explainers import Explainer, Explanation
 
+FRAMES = 10
+"""Frames of a series that are kept for a picture."""
 _MEASURES = {info.name: info.measures for info in CHECKS}
 
 
@@ -85,6 +87,7 @@ def run_block(
 class _Found:
     """An explanation and where it stands among the images."""
 
+    explainer: Explainer
     explanation: Explanation
     failed: Tensor
 
@@ -113,7 +116,7 @@ class _Block:
             return None, None  # it does not take such a model: there is nothing to measure, and nothing failed
         except Exception as error:
             return None, described(error, 0)
-        return _Found(explanation, torch.tensor([status == FAILED for status in explanation.status])), None
+        return _Found(explainer, explanation, torch.tensor([status == FAILED for status in explanation.status])), None
 
     def rows(self, check: str, name: str, found: _Found | None, seconds: float) -> list[dict[str, Any]]:
         """The rows of one cell; what an explainer or an image has no value for is not applicable."""
@@ -139,6 +142,8 @@ class _Block:
             return {}, self._distribution(found)
         if check in (asked_sets.SPREAD, asked_sets.EXTREME):
             return self._asked(check, found)
+        if check == "cycles":
+            return self._cycles(found) or {}, {}
         if check == "attributes":
             return planted.values(found.explanation, self.subject.data, self.images) or {}, {}
         return self._values(check, found), {}
@@ -151,13 +156,32 @@ class _Block:
             return {}
         return scores.counterfactual(explanation, self.subject, self.images, self.judge)
 
+    def _cycles(self, found: _Found) -> scores.Values | None:
+        explanation = found.explanation
+        if explanation.target is None or bool(found.failed.any()) or not cycles.has_series(explanation):
+            return None
+        places = explanation.target.clamp_min(0)[:, None]
+        own = scores.probabilities_of(self.subject)(self.images).gather(1, places)[:, 0]
+
+        def ask(images: Tensor) -> Explanation:
+            def about(subject: Subject, request: Request) -> Explanation:
+                return _explained(found.explainer, subject, replace(request, images=images))
+
+            return self.guard.call(found.explainer.name, about)
+
+        return cycles.values(explanation, self.images, own, ask)
+
     def _distribution(self, found: _Found) -> dict[str, float]:
         made = found.explanation.counterfactual
         if made is None or bool(found.failed.any()) or len(made) < 2:
             return {}
-        return scores.distribution(
-            made, self.images, self._real(), self._features(), self.embedding, scores.probabilities_of(self.subject)
-        )[0]
+        extractor = self._features()
+        values = scores.distribution(made, self.images, self._real(made), extractor, self.embedding)[0]
+        if extractor is not None and self.subject.num_classes == 2:
+            real = moved(reals.apart(self.subject.reference, self.ids, made), self.subject.device)
+            ask = scores.probabilities_of(self.subject)
+            values |= scores.in_groups(made, self.ids, real, extractor, ask)[0]
+        return values
 
     def _features(self) -> Featured | None:
         """Where the features of this run come from, None where the oracle is not made for these images."""
@@ -170,24 +194,14 @@ class _Block:
         if set_of is None or explanation.target is None or bool(found.failed.any()) or len(self.ids) < 2:
             return {}, {}
         return asked_sets.values(
-            *set_of, explanation.target, self.images, self._real(), subject=self.subject,
+            *set_of, explanation.target, self.images, self._real(set_of[0]), subject=self.subject,
             reconstruction=explanation.reconstruction, extractor=self._features(), embedding=self.embedding,
         )  # fmt: skip
 
-    def _real(self) -> Tensor:
-        """Twice as many real images as are explained, none of which is among them."""
-        reference, count = self.subject.reference, len(self.ids)
-        if set(self.ids) & set(reference.ids):
-            raise UsageError(
-                f"the images to explain are among the real ones of {reference.name}: near copies would look real; give "
-                "a subject whose reference images are others"
-            )
-        if len(reference) < 2 * count:
-            raise UsageError(
-                f"{count} counterfactuals need {2 * count} real images beside them and {reference.name} has "
-                f"{len(reference)}; take fewer images or a larger reference set"
-            )
-        return moved(reference.load(range(2 * count)), self.subject.device)
+    def _real(self, made: Tensor) -> Tensor:
+        """Twice as many real images as are explained, none of which is among them or among those made."""
+        real = reals.beside(self.subject.reference, self.ids, made, 2 * len(self.ids))
+        return moved(real, self.subject.device)
 
     def _row(
         self, check: str, name: str, measure: str, image: str | None, target: int | None, value: float | None,
@@ -201,7 +215,7 @@ class _Block:
         }  # fmt: skip
 
     def picture(self, explainer: Explainer, found: _Found, count: int) -> dict[str, Any] | None:
-        """Input, reconstruction, counterfactual and map of the first images; None for an explainer without them."""
+        """Input, reconstruction, counterfactual, map and frames of the first images; None for an explainer without them."""
         explanation = found.explanation
         if explanation.counterfactual is None or explanation.source is None or explanation.target is None:
             return None
@@ -217,12 +231,30 @@ class _Block:
         }
         if again is not None:
             arrays["reconstructions"] = again[:count].float().cpu().numpy()
+        arrays |= _series(explanation, count)
         meta = {
             "subject": self.subject.name, "explainer": explainer.name, "check": "counterfactual", "seed": self.seed,
             "signed": True, "images": self.ids[:count], "layers": [], "classes": classes, "toward": toward,
             "outcomes": list(explanation.outcome or ())[:count],
         }  # fmt: skip
         return {"arrays": arrays, "meta": meta}
+
+
+def _series(explanation: Explanation, count: int) -> dict[str, Any]:
+    """At most FRAMES frames of the first images, from the first to the last, and what the model says of them."""
+    strip, target = explanation.trajectory, explanation.target
+    if strip is None or target is None:
+        return {}
+    frames = strip.images.shape[1]
+    chosen = torch.linspace(0, frames - 1, min(frames, FRAMES)).round().long().tolist()
+    place = target[:count].clamp_min(0)[:, None, None].expand(-1, len(chosen), 1)
+    found = {
+        "frames": strip.images[:count, chosen].float().cpu().numpy(),
+        "frame-probabilities": strip.probabilities[:count, chosen].gather(2, place)[..., 0].float().cpu().numpy(),
+    }
+    if strip.requested is not None:
+        found["frame-requests"] = strip.requested[:count, chosen].float().cpu().numpy()
+    return found
 
 
 def _explained(explainer: Explainer, subject: Subject, request: Request) -> Explanation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,8 +38,7 @@ def counterfactual(found: Explanation, subject: Subject, images: Tensor, judge: 
     """
     if found.counterfactual is None or found.source is None or found.target is None:
         raise ValueError("the explanation has no counterfactual, source or target")
-    # What a screen shows: the measures are those of the picture and not of the numbers behind it.
-    made = (found.counterfactual * 255).round() / 255
+    made = _shown(found.counterfactual)
     source, target = found.source, found.target
     asked = target >= 0
     safe = torch.where(asked, target, source)
@@ -77,28 +76,30 @@ def requests(found: Explanation, subject: Subject, images: Tensor, judge: Judge 
     strip = found.trajectory
     if strip is None or strip.requested is None or found.target is None:
         return None
-    place = found.target.clamp_min(0)[:, None, None].expand(-1, strip.images.shape[1], 1)
-    achieved = strip.probabilities.gather(2, place)[..., 0]
-    requested = strip.requested
+    n, count = strip.images.shape[:2]
+    frames = _shown(strip.images).flatten(0, 1)
+    place = found.target.clamp_min(0)[:, None, None].expand(-1, count, 1)
+    achieved = probabilities_of(subject)(frames).view(n, count, -1).gather(2, place)[..., 0]
+    requested = strip.requested.to(achieved)
     clean = probabilities_of(subject)(images).gather(1, found.target.clamp_min(0)[:, None])
     values: Values = {
         "agreement": series.agreement(requested, achieved),
         "error": series.error(requested, achieved),
         # An explainer that changes nothing answers every request with the probability of the image itself.
         "error-unchanged": series.error(requested, clean.expand_as(requested)),
+        "achieved-unchanged": clean[:, 0].double(),
         "span": series.span(achieved),
+        **series.by_tenth(requested, achieved),
     }
     if judge is not None:
-        n, frames = strip.images.shape[:2]
-        seen = judge.probabilities(strip.images.flatten(0, 1)).view(n, frames, -1)
+        seen = judge.probabilities(frames).view(n, count, -1)
         own = seen.gather(2, place)[..., 0] / seen.sum(2).clamp_min(1e-12)
         values["agreement-independent"] = series.agreement(requested, own)
     return values
 
 
 def distribution(
-    made: Tensor, images: Tensor, real: Tensor, extractor: Featured | None, embedding: Embedding | None,
-    probabilities: Callable[[Tensor], Tensor] | None = None,
+    made: Tensor, images: Tensor, real: Tensor, extractor: Featured | None, embedding: Embedding | None
 ) -> tuple[dict[str, float], dict[str, str]]:  # fmt: skip
     """Numbers about a whole set of counterfactuals, and why others are not there.
 
@@ -106,11 +107,10 @@ def distribution(
         made, images: (n, C, H, W) counterfactuals and the images they were made from.
         real: (2n, C, H, W) real images that are none of these; the second half gives the floor.
         extractor, embedding: None where there is none.
-        probabilities: of the model under test, images (m, C, H, W) -> (m, K), for the groups of `groups.grouped`.
     """
     values: dict[str, float] = {"set-size": float(len(made))}
     reasons: dict[str, str] = {}
-    made = (made * 255).round() / 255
+    made = _shown(made)
     if extractor is None:
         reasons |= dict.fromkeys(("fid", "fid-floor", "kid", "kid-floor"), "no independent network")
     else:
@@ -125,20 +125,39 @@ def distribution(
             values["fid-floor"] = distances.frechet(one, other)
         values["kid"] = distances.kernel_distance(one, features)
         values["kid-floor"] = distances.kernel_distance(one, other)
-        if probabilities is not None:
-            found, refused = groups.grouped(probabilities(made), probabilities(real), features, reals)
-            values, reasons = values | found, reasons | refused
     if embedding is None:
         reasons |= dict.fromkeys(("closeness", "closeness-equation", "verification"), "no common embedding")
         return values, reasons
     count = min(len(made), CLOSE)
     sources, codes = embedding(images), embedding(made)
+    values["closeness-among"] = float(count)
     values["closeness"] = float(identity.closest_to_itself(sources[:count], codes[:count]).double().mean())
     values["closeness-equation"] = float(
         identity.closest_to_itself(sources[:count], codes[:count], "equation").double().mean()
     )
     values["verification"] = float(identity.verified(sources, codes, embedding.threshold).double().mean())
     return values, reasons
+
+
+def in_groups(
+    made: Tensor, ids: Sequence[str], real: Tensor, extractor: Featured, probabilities: Callable[[Tensor], Tensor]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Numbers about the counterfactuals with and without the second of two classes, and why others are not there.
+
+    Args:
+        made: (n, C, H, W) counterfactuals.
+        ids: of the images they were made from, whose order decides which of a large group are taken.
+        real: (m, C, H, W) all real images that are none of these.
+        extractor: gives the features.
+        probabilities: of the model under test, images (k, C, H, W) -> (k, 2).
+    """
+    made = _shown(made)[sorted(range(len(ids)), key=lambda place: ids[place])]
+    return groups.grouped(probabilities(made), probabilities(real), extractor.features(made), extractor.features(real))
+
+
+def _shown(images: Tensor) -> Tensor:
+    """What a screen shows: the measures are those of the picture and not of the numbers behind it."""
+    return (images * 255).round() / 255
 
 
 def _where(asked: Tensor, values: Tensor) -> Tensor:
