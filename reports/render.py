@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports import (
+    balance,
     bias_tables,
     class_tables,
     distance_tables,
@@ -98,6 +99,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     )
     seconds = seconds_per_explanation(frame)
     failures, state = page.failure_rows(store), page.completeness(store, frame)
+    state["balance"] = balance.sentences(store.provenance())
     parts = {
         "sections": shown,
         "matrices": matrix.matrices(rows, store.explainers),
@@ -177,7 +179,7 @@ def _page(store: Store, frame: pd.DataFrame, parts: Mapping[str, Any]) -> str:
         protocol=store.protocol,
         config=store.config,
         measures=store.measures,
-        provenance=store.provenance(),
+        provenance={name: info for name, info in store.provenance().items() if balance.NAME not in info},
         meanings=MEANINGS,
         claim_meanings=claiming.MEANINGS if parts["papers"] else {},
         threshold=threshold_of(frame),

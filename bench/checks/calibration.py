@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from bench import balance
 from bench.protocols import Protocol
 from models.base import Subject
 from models.randomize import randomized
@@ -56,12 +57,14 @@ def run_block(
     """
     names = {name for check, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
-    block = Block(subject, members, indices, protocol, derive(base, "explain", 0), batch_size, pictures)
+    with balance.at(sorted({check for check, _ in wanted}), 0):
+        block = Block(subject, members, indices, protocol, derive(base, "explain", 0), batch_size, pictures)
     for check, run in (("ceiling", _ceiling), ("floor", _floor)):
         chosen = [explainer.name for explainer in members if (check, explainer.name) in set(wanted)]
         if not chosen:
             continue
-        place, scores = run(block, chosen, base, seed)
+        with balance.at((check,), 0 if check == "ceiling" else len(subject.stages)):
+            place, scores = run(block, chosen, base, seed)
         changed = block.changed()
         for name in chosen:
             work = Work(Common(check, subject.name, name, seed), seconds=block.seconds.get(name, 0.0))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from bench import balance
 from bench.limits import explaining
 from bench.protocols import Protocol
 from models.base import Subject
@@ -60,6 +61,7 @@ class Maps:
         seconds: wall time of the call; passes shared with other explainers count for the first that asked.
         counterfactual: (N, C, H, W) in [0, 1] of explainers that make one, else None.
         answer: the whole explanation of explainers that search, with the outcome of each search; else None.
+        residual: (N,) relative error of the method's own balance, None where it has none.
     """
 
     maps: Tensor
@@ -67,6 +69,7 @@ class Maps:
     seconds: float
     counterfactual: Tensor | None = None
     answer: Explanation | None = None
+    residual: Tensor | None = None
 
     @property
     def outcome(self) -> tuple[str, ...] | None:
@@ -99,10 +102,12 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
             f"per image is expected: {expected}"
         )
     check_sign(maps, is_signed(explainer, request.protocol), explainer.name)
-    failed = torch.tensor([status == FAILED for status in result.status], dtype=torch.bool, device=maps.device)
+    lost = [status == FAILED for status in result.status]
+    balance.note(explainer.name, len(lost), sum(lost), result.residual)
+    failed = torch.tensor(lost, dtype=torch.bool, device=maps.device)
     searches = getattr(explainer.info, "anchors", False) and result.outcome is not None
     answer = result if searches else None
-    return Maps(maps, failed, time.perf_counter() - start, result.counterfactual, answer)
+    return Maps(maps, failed, time.perf_counter() - start, result.counterfactual, answer, result.residual)
 
 
 def reduced(result: Explanation, protocol: Protocol) -> Tensor:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bench import balance
 from bench.protocols import Protocol
 from models.base import Subject
 from models.randomize import cascade, randomized
@@ -64,21 +65,9 @@ def run_block(
     """
     names = {name for check, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
-    walk = _Walk(
-        Block(
-            subject,
-            members,
-            indices,
-            protocol,
-            derive(base, "explain", seed),
-            batch_size,
-            pictures,
-        ),
-        set(wanted),
-        base,
-        seed,
-    )
-    yield from walk.run()
+    with balance.at(sorted({check for check, name in wanted if name != MODEL}), 0):
+        block = Block(subject, members, indices, protocol, derive(base, "explain", seed), batch_size, pictures)
+    yield from _Walk(block, set(wanted), base, seed).run()
 
 
 class _Walk:
@@ -144,7 +133,8 @@ class _Walk:
 
     def _visit(self, checks: tuple[str, ...], stage: Stage, model: Subject, names: list[str]) -> None:
         health = self.block.examine(model)
-        scores = self.block.at(model, names, stage.index, health.healthy)
+        with balance.at([check for check in checks if self._open(check)], stage.index):
+            scores = self.block.at(model, names, stage.index, health.healthy)
         self._keep(checks, Place(stage.index, stage.name), scores, health)
 
     def _keep(self, checks: tuple[str, ...], place: Place, scores: dict[str, Found], health: Health) -> None:
