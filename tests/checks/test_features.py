@@ -97,24 +97,48 @@ def two(shares):
     return torch.stack([1 - second, second], 1)
 
 
-def test_groups_hold_what_was_reached_and_are_compared_at_equal_numbers():
+def test_groups_hold_what_was_reached_and_are_compared_at_the_same_number_for_every_explainer():
     draw = torch.Generator().manual_seed(0)
-    made, real = torch.randn(500, 2, generator=draw), torch.randn(700, 2, generator=draw) + 1
-    p, q = two([0.95] * 230 + [0.5] * 60 + [0.05] * 210), two([0.9] * 250 + [0.1] * 220 + [0.3] * 230)
-    values, reasons = groups.grouped(p, q, made, real)
-    assert (values["size-present"], values["size-absent"]) == (230, 210) and not reasons
-    assert values["fid-present"] == distances.frechet(real[:230], made[:230])
-    assert values["kid-absent"] == distances.kernel_distance(real[250:460], made[290:])
+    made, real = torch.randn(800, 2, generator=draw), torch.randn(1000, 2, generator=draw) + 1
+    q = two([0.9] * 450 + [0.1] * 420 + [0.3] * 130)
+    found = []
+    for present, absent in ((230, 210), (460, 300)):  # two explainers of unequal groups
+        p = two([0.95] * present + [0.5] * (800 - present - absent) + [0.05] * absent)
+        values, reasons = groups.grouped(p, q, made, real)
+        assert (values["members-present"], values["members-absent"]) == (present, absent) and not reasons
+        assert values["kid-absent"] == distances.kernel_distance(real[450:650], made[800 - absent : 1000 - absent])
+        assert values["fid-floor-absent"] == distances.frechet(real[450:650], real[650:850])
+        found.append(values)
+    assert found[0]["fid-present"] == found[1]["fid-present"] == distances.frechet(real[:200], made[:200])
+    assert found[0]["kid-floor-present"] == distances.kernel_distance(real[:200], real[200:400])
+    assert found[0]["fid-present"] > 10 * found[0]["fid-floor-present"] and found[0]["group-features"] == 2
 
 
 def test_groups_that_are_too_small_are_refused_with_the_number_needed():
-    p = two([0.95] * 150 + [0.02] * 40)
-    values, reasons = groups.grouped(p, p, torch.randn(190, 64), torch.randn(190, 64))
-    assert values["size-present"] == 150 and "kid-present" in values and "fid-present" not in values
+    p, q = two([0.95] * 199 + [0.02] * 200), two([0.95] * 390 + [0.02] * 410)
+    values, reasons = groups.grouped(p, q, torch.randn(399, 64), torch.randn(800, 64))
+    assert (values["members-present"], values["members-absent"], values["group-features"]) == (199, 200, 20)
     assert reasons == {
-        "fid-present": "150 images of at least 640", "fid-absent": "40 images of at least 640",
-        "kid-absent": "40 images of at least 100",
+        "fid-present": "199 counterfactuals, 200 needed", "kid-present": "199 counterfactuals, 200 needed",
+        "fid-floor-present": "190 further real images, 200 needed", "kid-floor-present": "190 further real images, 200 needed",
     }  # fmt: skip
+    assert {"fid-absent", "kid-absent", "fid-floor-absent", "kid-floor-absent"} < set(values)
+    few = groups.grouped(p, p, torch.randn(399, 64), torch.randn(399, 64))[1]
+    assert few["fid-present"] == "199 real images, 200 needed" and "fid-absent" not in few
+
+
+def test_few_images_are_compared_in_twenty_dimensions_whose_bias_is_the_known_one():
+    draw = torch.Generator().manual_seed(0)
+    n, d = 200, 20
+    found = [
+        distances.frechet_of_few(torch.randn(n, 64, generator=draw), torch.randn(n, 64, generator=draw))
+        for _ in range(6)
+    ]
+    assert sum(found) / len(found) == pytest.approx(2 * d / n + d * (d + 1) / (2 * n), rel=0.05)
+    flat = torch.randn(n, 64, generator=draw) * (torch.arange(64) < 32)  # these do not vary in half of all directions
+    moved = flat + 2.0 * (torch.arange(64) >= 32)
+    assert distances.frechet_of_few(flat, moved) == pytest.approx(4 * 32 * 20 / 64, rel=0.35)
+    assert distances.frechet_of_few(flat, flat[torch.randperm(n, generator=draw)]) == pytest.approx(0, abs=1e-4)
 
 
 def test_more_than_two_classes_have_no_groups():
@@ -126,8 +150,12 @@ def test_a_set_is_measured_in_the_features_that_were_chosen(file):
     found = extractors.extractor(f"{file}:made")
     draw = torch.Generator().manual_seed(1)
     made, real = torch.rand(300, 1, 4, 4, generator=draw), torch.rand(600, 1, 4, 4, generator=draw)
-    values = scores.distribution(made, made, real, found, None, lambda x: two([0.95] * len(x)))[0]
+    values = scores.distribution(made, made, real, found, None)[0]
     shown = (made * 255).round() / 255
     assert values["fid"] == distances.frechet(found.features(real)[:300], found.features(shown))
-    assert values["feature-size"] == 2 and values["size-present"] == 300 and "fid-absent" not in values
-    assert "fid" not in scores.distribution(made, made, real, None, None)[0]
+    assert values["feature-size"] == 2 and "fid" not in scores.distribution(made, made, real, None, None)[0]
+    ids = [f"{299 - place:03}" for place in range(300)]
+    groups_of = scores.in_groups(made, ids, real, found, lambda x: two([0.95] * len(x)))[0]
+    assert groups_of["members-present"] == 300 and "fid-absent" not in groups_of
+    last = found.features(shown).flip(0)[:200]  # the first by their ids
+    assert groups_of["fid-present"] == distances.frechet(found.features(real)[:200], last)
