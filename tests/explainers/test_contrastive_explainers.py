@@ -11,6 +11,7 @@ import explainers
 from explainers import pictures, registry
 from explainers.base import OUTCOMES, ExplainerError
 from explainers.contrastive import start
+from explainers.contrastive.cdeepex import morph_of
 from models.adapters import from_tensor
 from models.naming import UsageError
 from models.randomize import randomized
@@ -35,10 +36,34 @@ def found(toy):
     return get("cdeepex", "probe=random").explain(*toy)
 
 
+@pytest.fixture(scope="module")
+def cut(toy):
+    """Images of black and white pixels, drawn as waves: the generator leaves much over, and morphs leave [0, 1]."""
+    subject, images = toy
+    images = (images > 0.5).float()
+    return images, get("cdeepex", made="waves").explain(subject, images)
+
+
+def test_the_residual_is_what_the_generator_cannot_draw(toy, cut):
+    subject, images = toy[0], cut[0]
+    for found in (cut[1], get("xgem", "residual=true", made="waves").explain(subject, images)):
+        generator = start.generator_for(subject, f"{HERE.partition('=')[2]}:waves", images)
+        torch.testing.assert_close(generator.decode(found.latents[0]), found.reconstruction, atol=1e-6, rtol=0)
+        assert float((images - found.reconstruction).abs().flatten(1).amax(1).min()) > 0.2
+        begun = start.Start(found.target, found.latents[0], found.reconstruction)
+        first = {
+            kept: morph_of(
+                generator, subject.logits, images, found.source, begun, third="corrected", residual=kept
+            ).image(begun.z)
+            for kept in (True, False)
+        }
+        assert float((first[True] - images).abs().max()) < 1e-6
+        torch.testing.assert_close(first[False], found.reconstruction, atol=1e-6, rtol=0)
+
+
 def test_the_answer_holds_together(toy, found):
     subject, images = toy
     start_point, end = found.latents
-    assert (found.reconstruction + (images - found.reconstruction) - images).abs().max() < 1e-6
     assert float((found.attribution - (found.counterfactual - images)).abs().max()) < 1e-6
     assert found.counterfactual.min() >= 0 and found.counterfactual.max() <= 1
     assert start_point.shape == end.shape and torch.equal(found.source, subject.predict(images))
@@ -46,15 +71,28 @@ def test_the_answer_holds_together(toy, found):
     torch.testing.assert_close(found.map("abs"), found.map().abs())
 
 
-def test_outcomes_are_read_from_the_images_that_are_returned(toy, found):
-    subject, _ = toy
-    logits = subject.predict_logits(found.counterfactual)
-    pair = logits.gather(1, torch.stack([found.source, found.target], 1))
-    rest = logits.scatter(1, torch.stack([found.source, found.target], 1), float("-inf")).amax(1)
-    met = ((pair[:, 0] - pair[:, 1]).abs() <= 0.1) & (rest <= pair.amin(1) + 1e-5)
+def gaps(subject, found, images):
+    """Log odds of source against probe and of the likeliest third class against the less likely of both, on images."""
+    logits = subject.predict_logits(images)
+    both = torch.stack([found.source, found.target], 1)
+    pair = logits.gather(1, both)
+    rest = logits.scatter(1, both, float("-inf")).amax(1)
+    return pair[:, 0] - pair[:, 1], rest - pair.amin(1)
+
+
+def test_outcomes_are_read_from_the_images_that_are_returned(toy, cut):
+    subject, (images, found) = toy[0], cut
+    h, third = gaps(subject, found, found.counterfactual)
+    met = (h.abs() <= 0.1) & (third <= 1e-5)
     assert [word in ("converged", "trivial") for word in found.outcome] == met.tolist()
-    torch.testing.assert_close(found.extra["h"], pair[:, 0] - pair[:, 1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.extra["h"], h, atol=1e-4, rtol=0)
     assert met.float().mean() >= 0.9
+    # what the search would have said of itself had nothing been cut is another thing, so that it must have looked again
+    generator = start.generator_for(subject, f"{HERE.partition('=')[2]}:waves", images)
+    uncut = generator.decode(found.latents[1]) + images - found.reconstruction
+    assert ((uncut < -0.05) | (uncut > 1.05)).flatten(1).any(1).float().mean() >= 0.5
+    h, third = gaps(subject, found, uncut)
+    assert ((h.abs() <= 0.1) & (third <= 1e-5)).float().mean() <= 0.5
 
 
 def test_the_morph_goes_from_the_image_to_the_counterfactual(toy, found):

@@ -62,6 +62,10 @@ def pixels():
     return Squashed(1, 4, 4)
 
 
+def waves():
+    return Waves(1, 4, 4)
+
+
 def probe_waves():
     return Waves(3, 16, 16)
 
