@@ -24,15 +24,19 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+# Not as `tests.harness`: another project may have installed a package called `tests`.
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "harness"), str(ROOT / "tests" / "faults")]
+
+from again import Again, Hung  # noqa: E402
+from support import SMALL, bench, command, environment, jumping_clock, toy_run, values  # noqa: E402
 
 import bench as package  # noqa: E402
 from reports.store import Store  # noqa: E402
-from tests.harness.support import SMALL, bench, command, environment, toy_run, values  # noqa: E402
 
 CHOSEN = "toy-gradient,toy-noisy"
 LIMIT = 240.0
 """Seconds after which a command counts as hanging."""
+NO_MOUNT = "this user may not mount a file system"
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Tally:
     wrong: int = 0
     hangs: int = 0
     seconds: float = 0.0
+    note: str = ""
+    """Why it could not be injected here."""
 
 
 class Campaign:
@@ -62,6 +68,7 @@ class Campaign:
         package.run(**SMALL, explainers=CHOSEN, out=self.reference)
         self.expected = values(self.reference)
         self.keys = set(self.expected["cell"])
+        self.again = Again({**SMALL, "explainers": CHOSEN})
 
     def fresh(self, finished: bool = True) -> Path:
         """A new run folder: a finished run, or none yet."""
@@ -71,14 +78,16 @@ class Campaign:
             shutil.copytree(self.reference, out)
         return out
 
-    def go_on(self, out: Path, tally: Tally, culprit: str = "") -> None:
-        """Give the command again in this process, and compare what there is then; `culprit` has failed and stays so."""
-        explainers = CHOSEN
-        begun = time.monotonic()
-        done = package.run(**SMALL, explainers=explainers, out=out)
-        tally.hangs += time.monotonic() - begun > LIMIT
-        self.compare(out, tally, culprit)
-        tally.lost += len(done.missing)
+    def go_on(self, out: Path, tally: Tally) -> None:
+        """Give the command again, and compare what there is then."""
+        try:
+            missing = self.again.run(out, LIMIT)
+        except Hung:
+            tally.hangs += 1
+            shutil.rmtree(out, ignore_errors=True)
+            return
+        self.compare(out, tally)
+        tally.lost += len(self.keys) if missing is None else missing
 
     def compare(self, out: Path, tally: Tally, culprit: str = "") -> None:
         """Count cells that are lost or wrong."""
@@ -218,13 +227,13 @@ def strike(process: subprocess.Popen[bytes], what: str) -> None:
                 time.sleep(0.15)
 
 
-def killed(campaign: Campaign, tally: Tally, what: str, count: int) -> None:
+def killed(campaign: Campaign, tally: Tally, what: str, count: int, **extra: str) -> None:
     """Strike a run at random moments until there were enough faults, then let it finish."""
     while tally.faults < count:
         out = campaign.fresh(finished=False)
         words = toy_run(out, "--quiet", explainers=CHOSEN + ",toy-slow", jobs=2)
         for _ in range(min(3, count - tally.faults)):
-            process = start(words, TOY_SLEEP="0.25")
+            process = start(words, TOY_SLEEP="0.25", **extra)
             while not (out / "claims").exists() and process.poll() is None:
                 time.sleep(0.02)
             time.sleep(campaign.draw.uniform(0.0, 2.0))
@@ -235,8 +244,16 @@ def killed(campaign: Campaign, tally: Tally, what: str, count: int) -> None:
             except subprocess.TimeoutExpired:
                 tally.hangs += 1
                 os.killpg(process.pid, signal.SIGKILL)
-        finish(words, tally, TOY_SLEEP="0")
+        finish(words, tally, TOY_SLEEP="0", **extra)
         drop(out, "toy-slow", campaign, tally)
+
+
+def jumping(campaign: Campaign, tally: Tally, count: int) -> None:
+    """The time of day jumps by years at every look, in a run that is killed and given again."""
+    log = campaign.place / "looked"
+    killed(campaign, tally, "both", count, **jumping_clock(log))
+    if not log.exists():
+        tally.note = "nobody looked at the clock"
 
 
 def finish(words: list[object], tally: Tally, expected: int = 0, **extra: str) -> None:
@@ -251,28 +268,32 @@ def finish(words: list[object], tally: Tally, expected: int = 0, **extra: str) -
         tally.lost += 1
 
 
+def mounted(place: str, *options: str) -> bool:
+    """Put a small file system in memory at a place; False where the system does not allow it."""
+    said = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", place], capture_output=True, check=False)
+    return not said.returncode
+
+
 def drop(out: Path, name: str, campaign: Campaign, tally: Tally) -> None:
     """Compare all but the explainer that was only there to take time."""
     campaign.compare(out, tally, culprit=name)
 
 
-def guilty(campaign: Campaign, tally: Tally, name: str, count: int, code: int) -> None:
-    """Runs with an explainer that misbehaves; once more, it must be just as bad and no worse."""
+def guilty(campaign: Campaign, tally: Tally, name: str, count: int, code: int, **extra: str) -> None:
+    """Runs with an explainer that misbehaves, or with several."""
     for _ in range(count):
         out = campaign.fresh(finished=False)
         words = toy_run(out, "--quiet", "--timeout", 4, explainers=f"{CHOSEN},{name}", jobs=2)
         tally.faults += 1
-        finish(words, tally, expected=code)
+        finish(words, tally, expected=code, **extra)
         drop(out, name, campaign, tally)
 
 
 def full_disk(campaign: Campaign, tally: Tally, count: int) -> None:
     """A small file system that fills up while the run writes into it, and has room again later."""
     with tempfile.TemporaryDirectory(dir=campaign.place) as place:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], capture_output=True, check=False
-        )
-        if mounted.returncode:
+        if not mounted(place, "-o", "size=8m"):
+            tally.note = NO_MOUNT
             return
         try:
             for _ in range(count):
@@ -292,7 +313,8 @@ def full_disk(campaign: Campaign, tally: Tally, count: int) -> None:
 def read_only(campaign: Campaign, tally: Tally, count: int) -> None:
     """A folder on a file system that is mounted read-only, and writable later."""
     with tempfile.TemporaryDirectory(dir=campaign.place) as place:
-        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True, check=False).returncode:
+        if not mounted(place):
+            tally.note = NO_MOUNT
             return
         try:
             for _ in range(count):
@@ -337,6 +359,8 @@ CULPRITS = {
     "raises": ("toy-broken", 3), "changes the model": ("toy-meddler", 3), "prints two megabytes per call": ("toy-loud", 0),
     "leaves threads behind": ("toy-leaky", 0), "forks": ("toy-forking", 0),
 }  # fmt: skip
+HUNGER = {"gets memory for one image at a time": ("40", 0), "gets memory for no image": ("200", 3)}
+"""Megabytes that it takes per image, of a process that gets 100 more."""
 
 
 def jobs(scale: float) -> dict[str, Callable[[Campaign, Tally], None]]:
@@ -354,6 +378,9 @@ def jobs(scale: float) -> dict[str, Callable[[Campaign, Tally], None]]:
         found[what] = partial(killed, what=what, count=times(count))
     for what, (name, code) in CULPRITS.items():
         found[f"explainer {what}"] = partial(guilty, name=name, count=times(2), code=code)
+    for what, (hunger, code) in HUNGER.items():
+        found[f"explainer {what}"] = partial(guilty, name="toy-hungry", count=times(2), code=code, TOY_HUNGER=hunger)
+    found["clock jumps by years at every look, SIGKILL of both"] = partial(jumping, count=times(4))
     found["disk full"] = partial(full_disk, count=times(4))
     found["folder read-only"] = partial(read_only, count=times(4))
     found["two runs of one folder at once"] = partial(race, count=times(4))
@@ -368,11 +395,10 @@ def table(tallies: dict[str, Tally]) -> str:
     ]
     total = Tally()
     for kind, tally in tallies.items():
-        for name in vars(total):
+        for name in ("faults", "lost", "wrong", "hangs", "seconds"):
             setattr(total, name, getattr(total, name) + getattr(tally, name))
-        lines.append(
-            f"| {kind} | {tally.faults} | {tally.lost} | {tally.wrong} | {tally.hangs} | {tally.seconds:.0f} |"
-        )
+        injected = f"not injected: {tally.note}" if tally.note else tally.faults
+        lines.append(f"| {kind} | {injected} | {tally.lost} | {tally.wrong} | {tally.hangs} | {tally.seconds:.0f} |")
     lines.append(
         f"| **all** | **{total.faults}** | **{total.lost}** | **{total.wrong}** | **{total.hangs}** | {total.seconds:.0f} |"
     )
@@ -392,6 +418,7 @@ def run(scale: float = 1.0, only: tuple[str, ...] = (), place: Path | None = Non
             inject(campaign, tally)
             tally.seconds = time.monotonic() - begun
             print(f"{kind}: {tally}", file=sys.stderr, flush=True)
+        campaign.again.end()
     return tallies
 
 
