@@ -97,6 +97,13 @@ def test_the_workflow_is_valid_and_its_commands_exist():
         known = {flag for parameter in commands[name].params for flag in parameter.opts}
         given = shlex.split(rest.replace("$OPTIONS", options).partition(">")[0])
         assert {word for word in given if word.startswith("--")} <= known
+    # Failed cells do not end the job before the comparison that names them; anything else does.
+    command = next(line for line in text.splitlines() if "run: bench run" in line).partition("run: ")[2]
+    ended = [
+        subprocess.run(["bash", "-e", "-c", f"bench() {{ return {code}; }}; {command}"]).returncode
+        for code in (0, 1, 2, 3, 4, 130)
+    ]
+    assert ended[0] == ended[3] == 0 and 0 not in (ended[1], ended[2], ended[4], ended[5])
     yaml = pytest.importorskip("yaml")
     content = yaml.safe_load(text)
     assert [step.get("uses", step.get("run")) for step in content["jobs"]["sanity-bench"]["steps"]]
