@@ -83,10 +83,30 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any], names: Any) -> str:
 
 
 def _numerics(store: Store) -> dict[str, Any]:
-    """Precision and kinds of device that the records were computed with."""
+    """Precision, kinds of device and shortened products that the records were computed with."""
     used = [info["numerics"] for info in store.provenance().values() if isinstance(info.get("numerics"), dict)]
     kinds = sorted({str(each.get("device", "")).partition(":")[0] for each in used} - {""})
-    return {"precision": store.config.get("precision"), "kind of device": kinds}
+    products = sorted({str(each["matmul"]) for each in used if "matmul" in each})
+    # Products of matrices, and those of convolutions.
+    shortened = {tuple(each["tf32"]) for each in used if isinstance(each.get("tf32"), list)}
+    return {
+        "precision": store.config.get("precision"),
+        "kind of device": kinds,
+        "precision of matrix products": products,
+        "use of TF32": sorted(_tf32(*switches) for switches in shortened if len(switches) == 2),
+    }
+
+
+def _tf32(products: bool, convolutions: bool) -> str:
+    """Say where a GPU uses the short floating type.
+
+    >>> _tf32(False, True)
+    'convolutions'
+    """
+    return (
+        " and ".join(name for name, on in {"matrix products": products, "convolutions": convolutions}.items() if on)
+        or "nowhere"
+    )
 
 
 def _subjects(store: Store) -> dict[str, dict[str, Any]]:

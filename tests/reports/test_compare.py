@@ -134,6 +134,25 @@ def test_other_data_and_devices_are_not_compared_but_other_weights_are(tmp_path)
     assert found.exit_code == 0 and found.notes == ["toy-vgg: other weights than in the baseline"]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"matmul": "high"}, "the precision of matrix products differs (highest, now high)"),
+        ({"tf32": [True, False]}, "the use of TF32 differs (nowhere, now matrix products)"),
+        ({"tf32": [False, True]}, "the use of TF32 differs (nowhere, now convolutions)"),
+    ],
+)
+def test_shortened_products_are_other_numerics(tmp_path, change, reason):
+    full = {"device": "cuda:0", "matmul": "highest", "tf32": [False, False]}
+    base, same, other = (
+        build(tmp_path / name, 4, 3, numerics={**full, **extra})
+        for name, extra in (("a", {}), ("b", {"device": "cuda:1"}), ("c", change))
+    )
+    assert reports.compare_runs(base, same).exit_code == 0
+    found = reports.compare_runs(base, other)
+    assert found.exit_code == 4 and set(found.rows["reason"]) == {reason}
+
+
 def test_failures_that_come_and_go(base, tmp_path):
     path = build(tmp_path / "b")
     store = reports.Store.open(path)
