@@ -16,6 +16,13 @@ _LENET = "fmnist-lenet"
 _OWN = "cdeepex[generator=fashion-mnist-vae-biased,probe=8]"
 _CLEAN = "cdeepex[generator=fashion-mnist-vae,probe=8]"
 _OTHER = "cdeepex[generator=fashion-mnist-vae-biased]"
+_OWN_THOROUGH = "cdeepex[generator=fashion-mnist-vae-biased,probe=8,profile=thorough]"
+_CLEAN_THOROUGH = "cdeepex[generator=fashion-mnist-vae,probe=8,profile=thorough]"
+"""The same searches with more and smaller steps, on more images, where the controls are compared."""
+_HALF = "cdeepex[generator=fashion-mnist-vae-half]"
+"""The generator knows classes 0 to 4 and explains images of the other five."""
+_FLIP = "xgem[goal=0.95,probe=8]"
+"""Goes on past the boundary until the network is sure of a bag."""
 _PGD = "counterfactual-pgd"
 """Adversarial images toward the same probe class, which verdicts on counterfactuals compare with."""
 _DIRECT = (
@@ -48,8 +55,14 @@ def _shortcut(name: str) -> Term:
     return Term(BIASED, MODEL, "square-shortcut", name, low=f"{name}-low", high=f"{name}-high")
 
 
-def _eight(accuracy: str, measure: str = "transfer-gain") -> Term:
-    return Term(f"fmnist-lenet[eight={accuracy}] no-bags", "cdeepex[probe=8]", "counterfactual", measure)
+def _eight(
+    accuracy: str, measure: str = "transfer-gain", check: str = "counterfactual", explainer: str = "cdeepex[probe=8]"
+) -> Term:
+    return Term(f"fmnist-lenet[eight={accuracy}] no-bags", explainer, check, measure)
+
+
+def _swap(measure: str, check: str = "generator-swap") -> Term:
+    return Term("fmnist-lenet second-half", _HALF, check, measure)
 
 
 def _blind(name: str, explainer: str, words: str) -> Claim:
@@ -91,6 +104,14 @@ _BIAS = (
     Claim("square-generator", "The generator has to know the square: four times what a clean one gives.",
           "control to figure 3.7", "mean change, biased generator less 4 x clean generator",
           _square(BIASED, _OWN, "square-change"), _square(BIASED, _CLEAN, "square-change"), "difference", 4.0, at_least=0.0),
+    Claim("square-classifier-thorough", "The same with a more thorough search.", "control to figure 3.7",
+          "mean change, biased classifier less 4 x clean classifier, profile=thorough",
+          _square(BIASED, _OWN_THOROUGH, "square-change"), _square(PLAIN, _OWN_THOROUGH, "square-change"), "difference", 4.0,
+          at_least=0.0),
+    Claim("square-generator-thorough", "The same with a more thorough search.", "control to figure 3.7",
+          "mean change, biased generator less 4 x clean generator, profile=thorough",
+          _square(BIASED, _OWN_THOROUGH, "square-change"), _square(BIASED, _CLEAN_THOROUGH, "square-change"), "difference", 4.0,
+          at_least=0.0),
     Claim("square-energy", "The square stands out: four times the share of the change that a clean classifier has there.",
           "control to figure 3.7", "share of the change inside the square, biased less 4 x clean classifier",
           _square(BIASED, _OWN, "square-energy"), _square(PLAIN, _OWN, "square-energy"), "difference", 4.0, at_least=0.0),
@@ -113,9 +134,26 @@ _FOLLOWS = (
     Claim("follows-reached", "The same: here, a network that never saw a class has no image at which it is as likely as another.",
           "3.2.5, figure 3.12", "share of searches that reached the boundary, accuracy .99 less accuracy 0",
           _eight("0.99", "converged"), _eight("0", "converged"), "difference", at_least=0.15),
+    Claim("follows-per-distance", "The same at its face value, for each step of the way: moves are of other lengths.",
+          "control to figure 3.12", "gain of that probability per unit of latent distance, accuracy .99 less accuracy 0",
+          _eight("0.99", "gain-per-distance", "equal-moves"), _eight("0", "gain-per-distance", "equal-moves"), "difference",
+          at_least=0.0),
+    Claim("follows-equal", "The same where both moves are as long as the shorter one.", "control to figure 3.12",
+          "gain of that probability at equal latent distance, accuracy .99 less accuracy 0",
+          _eight("0", "gain-equal-reference", "equal-moves"), _eight("0", "gain-equal", "equal-moves"), "difference",
+          at_least=0.0),
+    Claim("follows-flip", "The same of xGEM, another method, which goes on until the network is sure of a bag (.95).",
+          "control to figure 3.12", "probability of bag of an independent network, xGEM, accuracy .99 less accuracy 0",
+          _eight("0.99", explainer=_FLIP), _eight("0", explainer=_FLIP), "difference", at_least=0.15),
     Claim("other-generator", "The generator may be trained on other data than the classifier.", "3.2.6",
           "share that reached the boundary with a generator of images in which bags have squares",
           Term(_LENET, _OTHER, "counterfactual", "converged"), at_least=0.9),
+    Claim("half-generator", "The same: it may never have seen the classes of the images.", "3.2.6",
+          "share that reached the boundary, images of classes 5 to 9, generator of classes 0 to 4",
+          _swap("converged", "counterfactual"), at_least=0.9),
+    Claim("half-generator-maps", "The same: the explanation is that of the data's own generator, more than a random move's is.",
+          "3.2.6", "correlation with the own generator's map, generator of classes 0 to 4 less a random latent move of it",
+          _swap("swap-likeness"), _swap("swap-floor"), "difference", at_least=0.15),
     Claim("starts", "Results are stable with respect to the point that the search begins with.", "3.2.1, figure 3.6",
           "cosine of the maps of two beginnings", Term(_LENET, "cdeepex[begin=sample]", "ceiling", "cosine"), at_least=0.7),
     Claim("faces", "A network for hair colour looks at the eyes.", "3.2.3, figures 3.9 to 3.11",
@@ -134,8 +172,14 @@ SUITE = Suite(
         _part("beginnings", ("ceiling",), ("cdeepex[begin=sample]",), (_LENET,), "16 64 256"),
         _part("biased square", ("square-shortcut", "planted-square"), (_OWN, _CLEAN, *_DIRECT),
               ("models.studies:biased", "models.studies:plain"), "64 256 1000"),
-        _part("bags more and more", ("counterfactual",), ("cdeepex[probe=8]", f"{_PGD}[probe=8]"),
+        _part("biased square, thorough search", ("planted-square",), (_OWN_THOROUGH, _CLEAN_THOROUGH),
+              ("models.studies:biased", "models.studies:plain"), "256 256 1000"),
+        _part("bags more and more", ("counterfactual",), ("cdeepex[probe=8]", _FLIP, f"{_PGD}[probe=8]"),
               tuple(f"models.studies:{name}" for name in _STEPS.values()), "64 256 1000"),
+        _part("equal moves", ("equal-moves",), ("cdeepex[probe=8]",),
+              tuple(f"models.studies:{_STEPS[accuracy]}" for accuracy in ("0", "0.99")), "64 256 1000"),
+        _part("classes the generator never saw", ("counterfactual", "generator-swap"), (_HALF, _PGD),
+              ("models.studies:second_half",), "64 256 1000"),
     ),
     paper=Paper(NAME, "Feghahati 2020, Deep Contrastive Explanation (CDeepEx)", (*_THIRD, *_BIAS, *_FOLLOWS)),
 )  # fmt: skip

@@ -134,6 +134,11 @@ MEMBERS = {
             data="fashion-mnist-square", reference="fashion-mnist-square-train",
         ),
         Member(
+            "fashion-mnist-vae-half", "fashion-mnist-vae of T-shirts, trousers, pullovers, dresses, coats alone",
+            "generators.networks:ConvVae", "autoencoders:half", kind="generator",
+            data="fashion-mnist-first-half", reference="fashion-mnist-first-half-train",
+        ),
+        Member(
             "fashion-mnist-ae-biased", "fashion-mnist-ae, trained on with a gray square on every bag",
             "generators.networks:ConvAe", "autoencoders:biased", kind="generator",
             data="fashion-mnist-square", reference="fashion-mnist-square-train",

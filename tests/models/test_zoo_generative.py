@@ -67,6 +67,24 @@ def test_held_out_images_are_reconstructed(name):
     assert codes.mean(0).abs().max() < 0.75 and 0.2 < float(codes.std(0).mean()) < 1.5
 
 
+def test_half_a_generator_draws_its_own_classes_and_not_the_others():
+    found = models.load_generator("fashion-mnist-vae-half")
+    error = {}
+    for name in ("fashion-mnist-first-half", "fashion-mnist-second-half"):
+        images = load_data(name).load(range(512))
+        with torch.no_grad():
+            error[name] = float((found.decode(found.encode(images)) - images).square().mean())
+    first, second = error.values()
+    assert first <= 0.009 and second >= 2.5 * first
+
+
+def test_nobody_gets_half_a_generator_unasked():
+    from explainers.contrastive.start import belonging
+
+    assert belonging(models.load("fmnist-lenet"), "vae") == "fashion-mnist-vae"
+    assert belonging(models.load("models.studies:second_half"), "vae") == "fashion-mnist-vae"
+
+
 def test_codes_of_the_autoencoder_are_standard_on_training_images():
     found = models.load_generator("fashion-mnist-ae")
     codes = found.encode(load_data("fashion-mnist-train").load(range(4000)))
@@ -206,6 +224,9 @@ def test_variants_of_data():
     assert torch.equal(pair.load([7]), source.load([index])) and source.labels[index] in (0, 6)
     assert len(variant("fashion-mnist-tshirt-shirt-train")) == 1963
     assert next(card.count for card in models.datasets() if card.name.endswith("shirt-train")) == 1963
+    for card in (card for card in models.datasets() if "-half" in card.name):
+        half = variant(card.name)
+        assert len(half) == card.count and set(half.labels) == set(range(5) if "first" in card.name else range(5, 10))
     with pytest.raises(UsageError, match="32x32; .* 64x64"):
         with_square(load_data("fmnist-mosaic"))
 
