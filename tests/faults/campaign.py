@@ -90,13 +90,13 @@ class Campaign:
         tally.lost += len(self.keys) if missing is None else missing
 
     def compare(self, out: Path, tally: Tally, culprit: str = "") -> None:
-        """Count cells that are lost or wrong."""
+        """Count cells that are lost or wrong; those of culprits (names with commas) may have failed instead."""
         found = values(out)
         if culprit:
-            store = Store.open(out)
-            own = {cell["key"] for cell in store.plan() if cell["explainer"] == culprit}
+            store, guilty = Store.open(out), culprit.split(",")
+            own = {cell["key"] for cell in store.plan() if cell["explainer"] in guilty}
             tally.lost += len(own - store.failures().keys() - store.done())
-            found = found[found["explainer"] != culprit].reset_index(drop=True)
+            found = found[~found["explainer"].isin(guilty)].reset_index(drop=True)
         tally.lost += len(self.keys - set(found["cell"]))
         if not found.equals(self.expected):
             same = found.merge(self.expected, how="outer", indicator=True)
