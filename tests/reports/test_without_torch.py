@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ HIDE = """
 import sys
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchvision", "captum"):
+        if name.split(".")[0] in ("torch", "torchvision", "captum", "skimage", "joblib", "safetensors"):
             raise ImportError(f"{name} is not installed here")
 sys.meta_path.insert(0, Hidden())
 """
@@ -24,6 +26,19 @@ def run(code):
     done = subprocess.run([sys.executable, "-c", HIDE + code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_what_is_hidden_is_what_the_documents_say():
+    """The packages that one may leave out, in the words of the how-to, and those that it installs."""
+    text = (ROOT / "docs" / "howto" / "results.md").read_text().partition("## A machine without torch")[2]
+    sentence = text.strip().partition(" are only for making runs")[0]
+    names = {"skimage" if name == "scikit-image" else name for name in re.split(r", | and ", sentence)}
+    hidden = set(re.findall(r'"(\w+)"', re.search(r" in \((.*)\):", HIDE)[1]))
+    assert names == hidden and len(hidden) == 6
+    installed = re.search(r"^pip install ((?!-).*)$", text, re.MULTILINE)[1].split()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
+    assert needed - {"scikit-image" if name == "skimage" else name for name in hidden} == set(installed)
 
 
 def test_every_module_of_reports_can_be_imported():
