@@ -41,6 +41,7 @@ class Info:
         amortised: fitted beforehand to one classifier, so that randomising that classifier afterwards says little.
         anchors: searches from a point that depends on the network; `Explainer.anchored` keeps it.
         stochastic_with: settings `key=value` with which an explainer depends on the seed that otherwise does not.
+        later: parameters that came after results were stored; at their defaults they are left out of keys.
         version: raised when its numbers change.
         origin: where it came from: `built-in`, a file, a package.
     """
@@ -69,5 +70,6 @@ class Info:
     amortised: bool = False
     anchors: bool = False
     stochastic_with: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     version: int = 1
     origin: str = "built-in"

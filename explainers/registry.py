@@ -74,7 +74,7 @@ def resolve(text: str | Spec) -> Spec:
 
     Example:
         >>> str(resolve("lrp-a2b1"))
-        'lrp[alpha=2.0,beta=1.0,denominator=common,epsilon=0.01,first=rule,rule=alpha-beta,seed=abs]'
+        'lrp[alpha=2.0,beta=1.0,bias=ignore,denominator=common,epsilon=0.01,first=rule,rule=alpha-beta,seed=abs]'
     """
     spec = parse_spec(text) if isinstance(text, str) else text
     info = card(spec.name)
@@ -144,10 +144,15 @@ def identity(spec: Spec) -> dict[str, Any]:
         >>> identity(resolve("saliency"))
         {'name': 'saliency', 'params': {}, 'version': 1, 'inner': None}
     """
+    info = card(spec.name)
     plain: dict[str, Any] = {
         "name": spec.name,
-        "params": dict(_placeless(spec).params),
-        "version": card(spec.name).version,
+        "params": {
+            key: value
+            for key, value in _placeless(spec).params
+            if key not in info.later or value != info.params[key]
+        },
+        "version": info.version,
         "inner": None if spec.inner is None else identity(spec.inner),
     }
     if "generator" in plain["params"]:

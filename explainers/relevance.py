@@ -35,6 +35,8 @@ class LrpOptions:
         denominator: of alpha-beta; `common` as Bach et al., `split` as the code of Nam et al. (equal for inputs >= 0).
         first: what layers do that read the image; `rule` the same as the others, `z-box` the z-box rule between the
             bounds of images in [0, 1].
+        bias: of alpha-beta with common denominators; `ignore` gives biases nothing, `share` counts them as contributions,
+            which take relevance out of the map. The epsilon rule always counts them.
         relevance_seed: `abs` starts with |logit| (a random head then cannot flip the sign of whole maps), `logit` with
             the logit.
 
@@ -48,13 +50,20 @@ class LrpOptions:
     epsilon: float = 0.01
     denominator: str = "common"
     first: str = "rule"
+    bias: str = "ignore"
     relevance_seed: str = "abs"
 
     def __post_init__(self) -> None:
         chosen("lrp", "rule", self.rule, ("alpha-beta", "epsilon"))
         chosen("lrp", "denominator", self.denominator, ("common", "split"))
         chosen("lrp", "first", self.first, ("rule", "z-box"))
+        chosen("lrp", "bias", self.bias, ("ignore", "share"))
         chosen("lrp", "seed", self.relevance_seed, ("abs", "logit"))
+        if self.bias == "share" and (self.rule, self.denominator) != ("alpha-beta", "common"):
+            raise UsageError(
+                f"lrp: bias is 'share' with rule={self.rule}, denominator={self.denominator}; only the alpha-beta rule with "
+                "common denominators has the choice: leave bias out, or take rule=alpha-beta,denominator=common"
+            )
         if self.rule == "alpha-beta" and (abs(self.alpha - self.beta - 1) > 1e-9 or self.alpha < 1):
             raise UsageError(
                 f"lrp: alpha is {self.alpha:g} and beta {self.beta:g}; alpha - beta = 1 and alpha >= 1 are needed"
@@ -67,8 +76,9 @@ class LrpOptions:
         """The rule at linear operations."""
         if self.rule == "epsilon":
             return Epsilon(self.epsilon)
-        kind = AlphaBeta if self.denominator == "common" else SplitAlphaBeta
-        return kind(self.alpha, self.beta)
+        if self.denominator == "split":
+            return SplitAlphaBeta(self.alpha, self.beta)
+        return AlphaBeta(self.alpha, self.beta, self.bias == "share")
 
 
 def lrp(subject: Subject, images: Tensor, targets: Tensor, *, seed: int, **options: Any) -> Partial:
@@ -188,9 +198,13 @@ def _propagated(module: torch.nn.Module, images: Tensor, targets: Tensor, way: W
     begin = {"abs": logit.abs(), "logit": logit, "one": torch.ones_like(logit)}[way.start]
     start = torch.zeros_like(logits).scatter(1, targets[:, None], begin)
     (found,) = torch.autograd.grad(logits, leaf, start, retain_graph=_shareable(way, images))
-    total = found.flatten(1).sum(1, dtype=torch.float64) + rules.ledger.absorbed.to(found.device)
-    goal = begin[:, 0].double()
-    return found.float(), (total - goal).abs() / goal.abs().clamp_min(1e-30)
+    return found.float(), missed(found, rules.ledger.absorbed, begin[:, 0])
+
+
+def missed(found: Tensor, absorbed: Tensor, goal: Tensor) -> Tensor:
+    """|sum R + absorbed - goal| / |goal| per image, (n,) float64; `found` is (n, C, H, W), the others are (n,)."""
+    total = found.flatten(1).sum(1, dtype=torch.float64) + absorbed.to(found.device)
+    return (total - goal.double()).abs() / goal.double().abs().clamp_min(1e-30)
 
 
 def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor, Tensor, RelevanceRules]:
@@ -211,7 +225,7 @@ def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor,
 
     if not _shareable(way, images):
         return compute()
-    key = ("alpha-beta", id(module), fingerprint(images))
+    key = ("alpha-beta", id(module), fingerprint(images), way.method.share)  # type: ignore[attr-defined]
     leaf, logits, rules = remembered(key, (module, images), compute)
     rules.rule.alpha, rules.rule.beta = way.method.alpha, way.method.beta  # type: ignore[attr-defined]
     rules.ledger.absorbed.zero_()

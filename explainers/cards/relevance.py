@@ -15,15 +15,17 @@ CARDS: tuple[Info, ...] = (
         "counted; if the balance misses the logit by more than 1% the map is a failure. alpha >= 4 runs in float64, at "
         "about 10 passes in float32's time, 2.4 of its own; other maps whose balance float32 misses by more than 1e-5 are done "
         "again in float64. `denominator=split` separates positive from negative inputs as Nam et al.'s code does, `first=z-box` "
-        "treats the layer that reads the image with the z-box rule.",
+        "treats the layer that reads the image with the z-box rule, `bias=share` lets biases take their share of positive or "
+        "negative contributions out of the map.",
         "Bach et al. 2015, eq. 58 and 60; Nuzzo 2020, eq. 4.18 to 4.20",
         "R_j = sum_k (alpha (x_j w_jk)+ / sum_i (x_i w_ik)+ - beta (x_j w_jk)- / sum_i (x_i w_ik)-) R_k",
         "operations for which a rule exists", "a1b0, a2b1, a3b2 fail, beta >= 3 passes (Nuzzo 2020); a5b4 passes (Sixt 2020)",
         "relevance:lrp", "relevance", requires="relevance", cost=3, memory=5.5,
         params={
             "rule": "alpha-beta", "alpha": 2.0, "beta": 1.0, "epsilon": 0.01, "denominator": "common", "first": "rule",
-            "seed": "abs",
+            "seed": "abs", "bias": "ignore",
         },
+        later=("bias",),
     ),
     Info(
         "deep-taylor", "Deep Taylor decomposition: |logit| is handed down in proportion to positive contributions (z+), and "

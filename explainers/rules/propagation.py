@@ -34,22 +34,26 @@ class Ledger:
 class AlphaBeta:
     """R_j = sum_k (alpha (x_j w_jk)+ / P_k - beta (x_j w_jk)- / N_k) R_k with common denominators.
 
-    P_k and N_k are the sums of all positive and all negative contributions to neuron k. Biases take no share. A neuron
-    with contributions of one sign hands everything on through them; one without any hands its relevance to the bias.
+    P_k and N_k are the sums of all positive and all negative contributions to neuron k. Biases take no share, unless
+    `share` counts them as contributions: what they get is booked. A neuron with contributions of one sign hands everything
+    on through them; one without any hands its relevance to the bias.
 
     Args:
         alpha, beta: with alpha - beta = 1.
+        share: whether positive biases stand in P and negative ones in N.
 
     Source: Bach et al. 2015, eq. 60.
     """
 
-    def __init__(self, alpha: float, beta: float) -> None:
-        self.alpha, self.beta = alpha, beta
+    def __init__(self, alpha: float, beta: float, share: bool = False) -> None:
+        self.alpha, self.beta, self.share = alpha, beta, share
 
     def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
         """Output of the operation, and the sums P and N of positive and negative contributions."""
         positive, negative = contributions(op, inputs)
-        return _biased(op, positive + negative), (positive, negative)
+        bias = op.bias(positive) if self.share else None
+        sums = (positive, negative) if bias is None else (positive + bias.clamp(min=0), negative + bias.clamp(max=0))
+        return _biased(op, positive + negative), sums
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
@@ -57,13 +61,21 @@ class AlphaBeta:
         has_p = _some(positive)
         everywhere = bool(has_p.all())
         if self.beta == 0 and everywhere:
-            return weighted(op, inputs, above / positive, None)
+            s_p = above / positive
+            self._book_bias(op, s_p, None, ledger)
+            return weighted(op, inputs, s_p, None)
         has_n = _some(-negative)
         if not everywhere and not bool((has_p | has_n).all()):
             ledger.book(above.masked_fill(has_p | has_n, 0))
         s_p = _quotient(torch.where(has_n, above * self.alpha, above), positive, has_p)
         s_n = _quotient(torch.where(has_p, above * -self.beta, above), negative, has_n)
+        self._book_bias(op, s_p, s_n, ledger)
         return weighted(op, inputs, s_p, s_n)
+
+    def _book_bias(self, op: LinearOperation, s_p: Tensor, s_n: Tensor | None, ledger: Ledger) -> None:
+        bias = op.bias(s_p) if self.share else None
+        if bias is not None:
+            ledger.book(s_p * bias.clamp(min=0) + (0 if s_n is None else s_n * bias.clamp(max=0)))
 
 
 class SplitAlphaBeta:

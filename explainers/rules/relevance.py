@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine import (
@@ -69,6 +70,23 @@ class Passed(torch.autograd.Function):
         return above.sum_to_size(ctx.shape), None
 
 
+class Bordered(torch.autograd.Function):
+    """A border of a constant that is not 0 around the data: what it contributes to the next layer is booked."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sides: tuple[int, ...], compute: Callable[[], Tensor], ledger: Ledger) -> Tensor:  # type: ignore[override]
+        ctx.held = sides, ledger
+        return compute()
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        sides, ledger = ctx.held
+        inner = F.pad(above, [-side for side in sides])
+        rows = [part.flatten(1).sum(1, dtype=torch.float64) for part in (above, inner)]
+        ledger.book(rows[0] - rows[1])
+        return inner, None, None, None
+
+
 class RelevanceRules:
     """A rule set of the engine that carries relevance.
 
@@ -105,6 +123,7 @@ class RelevanceRules:
             values = pixels.detach().flatten(1)
             low, high = (t.view(-1, 1, 1, 1) for t in (values.amin(1).clamp(max=0), values.amax(1).clamp(min=1)))
             self._keep_box(pixels, low.expand_as(pixels), high.expand_as(pixels))
+        self.handlers["pad"] = self._pad
 
     def carry(self, op: LinearOperation, *inputs: Tensor) -> Tensor:
         """The output of a linear operation, with this rule set's backward."""
@@ -210,6 +229,15 @@ class RelevanceRules:
     def _arranged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         ends = self._ends(func, args, kwargs)
         return self._with_box(func(*args, **kwargs), ends)
+
+    def _pad(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+        if given.get("mode", "constant") != "constant" or not given.get("value"):
+            return self._arranged(mode, func, args, kwargs)
+        self._need_rows(func, given["input"])
+        ends, sides = self._ends(func, args, kwargs), tuple(given["pad"])
+        made = Bordered.apply(given["input"], sides, lambda: func(*args, **kwargs), self.ledger)  # type: ignore[no-untyped-call]
+        return self._with_box(made, ends)
 
     def _passed(self, x: Tensor, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         result: Tensor = Passed.apply(x, lambda: func(*args, **kwargs))  # type: ignore[no-untyped-call]

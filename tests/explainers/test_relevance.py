@@ -72,6 +72,41 @@ def test_two_layers_by_hand(name, pixels, target, expected):
     assert relevance(NET, name, pixels, target) == pytest.approx(expected, abs=1e-6)
 
 
+BIASED = two_layers([[2.0, -0.5], [1.0, 1.0]], [[2.0, -0.5], [-1.0, -1.0]], bias=[0.5, -1.0])
+SHARED = [
+    # h = (1.5, 2), logit of class 0 is 2 = 3 - 1. R_h = (4, -2); h1: P = 2 + 0.5, N = -1; h2: P = 3, N = -1 (the bias).
+    ("lrp[alpha=2,beta=1,bias=share]", (4 * 2 * 2 / 2.5 - 2 * 2 / 3, -4 - 2 * 2 * 2 / 3)),
+    ("lrp[alpha=2,beta=1,bias=ignore]", (4 * 2 - 2 / 3, -4 - 2 * 2 / 3)),
+    # R_h = (2, 0), of which the bias of h1 takes a fifth.
+    ("lrp[alpha=1,beta=0,bias=share]", (2 * 2 / 2.5, 0.0)),
+    ("lrp[alpha=1,beta=0,bias=ignore]", (2.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), SHARED)
+def test_a_share_for_biases_by_hand(name, expected):
+    assert relevance(BIASED, name, (1.0, 2.0), 0) == pytest.approx(expected, abs=1e-6)
+    found = explainers.get(name).explain(BIASED, torch.tensor([1.0, 2.0]).view(1, 1, 1, 2), [0])
+    assert found.status == ("ok",) and float(found.residual) < 1e-6
+
+
+def test_a_share_for_biases_is_nothing_without_biases_and_is_not_mixed_up_when_passes_are_shared():
+    share, ignore = (explainers.get(f"lrp[alpha=3,beta=2,bias={kind}]") for kind in ("share", "ignore"))
+    free, net = shallow(bias=False), shallow()
+    assert torch.equal(share.explain(free, IMAGES).attribution, ignore.explain(free, IMAGES).attribution)
+    subject = from_tensor(net, IMAGES)
+    alone = [each.explain(subject, IMAGES).attribution for each in (share, ignore)]
+    assert float((alone[0] - alone[1]).abs().max()) > 1e-3
+    with shared_passes():
+        for each, expected in zip((share, ignore, share), (*alone, alone[0]), strict=True):
+            torch.testing.assert_close(each.explain(subject, IMAGES).attribution, expected)
+
+
+def test_keys_of_stored_results_do_not_know_of_options_that_came_later():
+    assert "bias" not in explainers.get("lrp-a2b1").spec["params"]
+    assert explainers.get("lrp[bias=share]").spec["params"]["bias"] == "share"
+
+
 def handed_on(rule, weight, x, above, spatial=False):
     if spatial:
         op = Convolution(weight[:, :, None, None], None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
@@ -361,7 +396,8 @@ def test_too_much_depth_is_a_recorded_failure():
 
 @pytest.mark.parametrize("text", [
     "lrp[rule=gamma]", "lrp[alpha=3,beta=1]", "lrp[alpha=0.5,beta=-0.5]", "lrp[rule=epsilon,epsilon=-1]", "lrp[seed=one]",
-    "lrp[denominator=none]", "lrp[first=w2]", "rap[neg_rule=C]", "rap[seed=1.0]",
+    "lrp[denominator=none]", "lrp[first=w2]", "lrp[bias=none]", "lrp[bias=share,denominator=split]",
+    "lrp[bias=share,rule=epsilon]", "rap[neg_rule=C]", "rap[seed=1.0]",
 ])  # fmt: skip
 def test_wrong_parameters(text):
     with pytest.raises(UsageError):
