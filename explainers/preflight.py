@@ -6,9 +6,11 @@ as what they are. Whether an explainer has a rule for every operation is found b
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,6 +46,14 @@ class Activation:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One call of a layer: its path in the model and its type. A module that calls others of its own is no layer."""
+
+    path: str
+    type: str
+
+
+@dataclass(frozen=True)
 class Validity:
     """Whether an explainer is right on this model, and if not why."""
 
@@ -58,6 +68,7 @@ class Preflight:
 
     Attributes:
         subject: its name.
+        layers: every call of a layer, in order of execution; one that is used twice stands there twice.
         operations: name and number of calls, in order of first use.
         stages: layers that a randomisation re-initialises, output first.
         activations: every activation in execution order.
@@ -66,6 +77,7 @@ class Preflight:
     """
 
     subject: str
+    layers: tuple[Layer, ...]
     operations: tuple[tuple[str, int], ...]
     stages: tuple[Stage, ...]
     activations: tuple[Activation, ...]
@@ -82,7 +94,11 @@ class Preflight:
         lines += [
             f"  {stage.index:3d}  {stage.name}{' + ' + stage.norm if stage.norm else ''}" for stage in self.stages
         ]
+        called = ", ".join(f"{layer.path or '(model)'} {layer.type}" for layer in self.layers)
         lines += [
+            "",
+            f"layers in order of execution ({len(self.layers)}):",
+            *textwrap.wrap(called, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False),
             "",
             "operations: " + ", ".join(f"{name} x{count}" for name, count in self.operations),
             "",
@@ -116,6 +132,7 @@ def inspect(subject: Subject) -> Preflight:
     activations = tuple(recorder.activations)
     return Preflight(
         subject.name,
+        tuple(recorder.layers),
         tuple(recorder.operations.items()),
         subject.stages,
         activations,
@@ -140,6 +157,8 @@ def _record(private: Subject, images: Tensor) -> tuple[_Recorder, Counter[str]]:
         if isinstance(module, (*HOOKABLE, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)) or _is_activation(module):
             module.register_forward_pre_hook(entering(name))
             module.register_forward_hook(lambda m, i, o: recorder.leave())
+        module.register_forward_pre_hook(partial(recorder.enter, name), with_kwargs=True)
+        module.register_forward_hook(lambda m, i, o: recorder.close())
     module = private.module
     with torch.enable_grad(), recorder:
         module(images.clone().requires_grad_(True))
@@ -155,6 +174,8 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.operations: Counter[str] = Counter()
         self.activations: list[Activation] = []
+        self.layers: list[Layer] = []
+        self._open: list[int] = []
         self.overlapping = False
         self.module = ""
         self._readers: Counter[int] = Counter()
@@ -164,6 +185,17 @@ class _Recorder(TorchFunctionMode):
 
     def leave(self) -> None:
         self.module = ""
+
+    def enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Note that a module is called; fits `register_forward_pre_hook` behind its path."""
+        self._open.append(len(self.layers))
+        self.layers.append(Layer(path, type(module).__name__))
+
+    def close(self) -> None:
+        """Note that it is done; where it called other modules, those are the layers."""
+        place = self._open.pop()
+        if len(self.layers) > place + 1:
+            del self.layers[place]
 
     def __torch_function__(
         self,

@@ -50,6 +50,26 @@ def test_faults_are_found_and_explained():
     assert "gelu" in bad["guided-backprop"] and "gelu" in bad["lrp-a1b0"] and "saliency" in valid(found)
 
 
+def test_layers_stand_in_the_order_in_which_they_are_executed():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.unused = nn.Linear(4, 3), nn.Linear(3, 3)
+            self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
+            self.again, self.attend = nn.Conv2d(4, 4, 1), nn.MultiheadAttention(4, 1, batch_first=True)
+
+        def forward(self, x):
+            h = self.again(F.relu(self.again(self.body(x)))).flatten(2).transpose(1, 2)
+            return self.last(self.attend(query=h, key=h, value=h)[0].mean(1))
+
+    found = inspect(from_tensor(Nested(), torch.rand(2, 1, 8, 8)))
+    assert [(layer.path, layer.type) for layer in found.layers] == [
+        ("body.0", "Conv2d"), ("body.1", "ReLU"), ("again", "Conv2d"), ("again", "Conv2d"), ("attend", "MultiheadAttention"),
+        ("last", "Linear"),
+    ]  # fmt: skip
+    assert "layers in order of execution (6):\n  body.0 Conv2d, body.1 ReLU, again Conv2d, again" in found.text()
+
+
 def test_the_model_is_left_alone_and_the_result_is_json():
     subject = models.load("fmnist-vgg")
     before = subject.checksum()
