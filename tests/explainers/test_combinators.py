@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import captum.attr
 import pytest
 import torch
 from torch import nn
@@ -32,6 +33,25 @@ def test_the_moments_are_those_of_the_inner_maps(subject, images):
     ):  # fmt: skip
         found = explainers.get(f"{name}[samples=6]").explain(subject, images, t, seed=5).attribution
         assert float((found - expected).abs().max()) < 1e-4 * max(scale, scale**2), name
+
+
+KINDS = {"smoothgrad": "smoothgrad", "smoothgrad-squared": "smoothgrad_sq", "vargrad": "vargrad"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_agreement_with_captum_when_it_draws_our_noise(subject, images, name, monkeypatch):
+    """Its rows are image by image, and its variance is divided by the number of samples."""
+    t, count = subject.predict(images), 6
+    noise = torch.stack([noisy(images, 5, s, 0.15) - images for s in range(count)], 1).flatten(0, 1)
+    monkeypatch.setattr(torch, "normal", lambda mean, deviation: noise)
+    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(subject.module))
+    theirs = tunnel.attribute(images, KINDS[name], count, stdevs=0.15, target=t, abs=False).detach()
+    ours = explainers.get(f"{name}[samples={count}](gradient)").explain(subject, images, t, seed=5).attribution
+    scale = theirs.abs().amax((1, 2, 3), keepdim=True)
+    assert float(((ours - theirs) / scale).abs().max()) < 1e-4
+    swapped = images.flip(0), t.flip(0)
+    other = tunnel.attribute(swapped[0], KINDS[name], count, stdevs=0.15, target=swapped[1], abs=False).detach().flip(0)
+    assert float(((ours - other) / scale).abs().max()) > 1e-2, "control: the noise of another image is not the same"
 
 
 def test_noise_is_keyed_by_image_and_sample_not_by_place(images):

@@ -1,3 +1,7 @@
+import copy
+import itertools
+import math
+
 import captum.attr
 import pytest
 import torch
@@ -290,6 +294,58 @@ def test_deepshap_is_the_mean_over_its_references(subject, images):
     other = explainers.get("deepshap[references=3]").explain(subject, images, t, seed=8).attribution
     assert float((found - other).abs().max()) > 0.01
     assert engine._drawn(subject, images[0], 2, 7) == drawn[0][:2]
+
+
+def shapley(value, players):
+    """Shapley values by enumeration of all coalitions; `value` maps a list of booleans to a number."""
+    found = torch.zeros(players, dtype=torch.float64)
+    for inside in itertools.product((False, True), repeat=players):
+        size = sum(inside)
+        for player in (p for p in range(players) if not inside[p]):
+            weight = math.factorial(size) * math.factorial(players - size - 1) / math.factorial(players)
+            joined = [each or place == player for place, each in enumerate(inside)]
+            found[player] += weight * (value(joined) - value(list(inside)))
+    return found
+
+
+def test_on_a_linear_model_deepshap_is_the_shapley_value():
+    """Of six pixels, where an absent pixel shows that of a reference image, averaged over the references."""
+    net = seeded(nn.Sequential(nn.Flatten(), nn.Linear(6, 3), nn.Linear(3, 2)))
+    draw = torch.Generator().manual_seed(9)
+    pixels = torch.rand(7, 1, 2, 3, generator=draw)
+    subject = from_tensor(net, pixels)
+    found = explainers.get("deepshap[references=3]").explain(subject, pixels[:2], [0, 1], seed=4).attribution
+    for row, target in enumerate((0, 1)):
+        others = subject.reference.load(engine._drawn(subject, pixels[row], 3, 4)).double()
+
+        def value(inside, row=row, target=target, others=others):
+            shown = torch.where(torch.tensor(inside).view(1, 1, 2, 3), pixels[row].double(), others)
+            with torch.no_grad():
+                return float(net.double()(shown)[:, target].mean())
+
+        expected = shapley(value, 6)
+        net.float()
+        torch.testing.assert_close(found[row].flatten().double(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg11", "resnet18"])
+@pytest.mark.parametrize("baseline", ["random", "blur"])
+def test_whole_networks_on_which_captum_raises_or_misses(name, baseline):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = seeded(torchvision.models.get_model(name))
+    x, x0, t = pair(1, 64)
+    x0 = x0 if baseline == "random" else blurred(x, 15)
+    assert miss(net, x, x0, t, "rescale") < 1e-4
+    plain = copy.deepcopy(net)
+    with torch.no_grad():
+        change = float((plain(x) - plain(x0)).gather(1, t[:, None]))
+    try:
+        theirs = captum.attr.DeepLift(plain).attribute(x.clone().requires_grad_(), x0, target=t)
+    except (RuntimeError, AssertionError):
+        return
+    assert abs(float(theirs.sum()) - change) > 1e-2 * abs(change)
 
 
 def test_wrong_parameters_name_what_is_allowed(subject, images):
