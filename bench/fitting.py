@@ -48,8 +48,10 @@ def fit(
     import explainers
     from explainers.contrastive import fits
 
+    from .subjects import explained
+
     folder = "" if out is None else str(out)
-    subject = _subject(model)
+    subject = explained(model)
     fitted, report = fits.fit(explainers.get(name), subject, folder=folder, log=log)
     found = {"explainer": fitted.name, **report}
     if refits:
@@ -57,14 +59,3 @@ def fit(
 
         found["again"], found["random"] = fit_both(explainers.get(name), subject, folder=folder, log=log)
     return found
-
-
-def _subject(model: str) -> Any:
-    """The subject of a model, or of an embedding of the zoo such as `fmnist-siamese`."""
-    import models
-
-    if model not in {card.name for card in models.names("embedding")}:
-        return models.load(model)
-    from explainers.contrastive.embedding.vectors import subject_of
-
-    return subject_of(models.load_embedding(model))

@@ -40,6 +40,28 @@ def subject_of(model: str, data: str | None, device: str, precision: str) -> Sub
     return _subjects[place]
 
 
+def explained(model: str, data: str | None = None) -> Subject:
+    """The subject of a model, or of an embedding of the zoo such as `fmnist-siamese`, which has vectors and no classes.
+
+    Suites compare answers about classes and take no embeddings; pictures and fits do.
+
+    Args:
+        model: as `--model` takes it.
+        data: as `--data` takes it; None for the model's own.
+
+    Raises:
+        UsageError: unknown or unusable model or data.
+    """
+    import models
+
+    if model.partition("[")[0] not in {card.name for card in models.names("embedding")}:
+        return subject_of(model, data, "cpu", "float32")
+    from explainers.contrastive.embedding.vectors import subject_of as subject_of_vectors
+
+    found = subject_of_vectors(models.load_embedding(model))
+    return found if data is None else replace(found, data=models.load_data(data))
+
+
 def placed(subject: Subject, device: str, precision: str) -> Subject:
     """The subject on a device, explained in a floating type; the weights that are randomised stay float32."""
     import torch

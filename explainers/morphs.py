@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .base import Explanation
 
-COLUMNS = 8
+COLUMNS, SERIES = 8, 10
+"""Panels in a row; of a series over requested probabilities, which would say less with a request left out."""
 HOLD, FRAME = 900, 180
 """Milliseconds that the ends and the frames between them are shown."""
 
@@ -28,16 +29,22 @@ def rows_of(made: Explanation) -> int:
     return 1 + (made.trajectory is not None)
 
 
+def columns_of(made: Explanation) -> int:
+    """Panels in a row of `story`."""
+    return SERIES if made.trajectory is not None and made.trajectory.kind == "exaggeration" else COLUMNS
+
+
 def story(place: Figure | SubFigure, image: Tensor, made: Explanation, name: str, classes: Sequence[str]) -> None:
     """Input, reconstruction, counterfactual, signed map and its absolute value; below them the morph with probabilities.
 
     Args:
-        place: a figure or a part of one; `rows_of(made)` rows of COLUMNS panels are drawn.
+        place: a figure or a part of one; `rows_of(made)` rows of `columns_of(made)` panels are drawn.
         image: (C, H, W) in [0, 1].
         made: explanation of this one image.
         classes: names of all classes.
     """
-    grid = place.subplots(rows_of(made), COLUMNS, squeeze=False)
+    columns = columns_of(made)
+    grid = place.subplots(rows_of(made), columns, squeeze=False)
     for axis in grid.flat:
         axis.set_axis_off()
     place.suptitle(_title(made, name, classes), fontsize=10, x=0.01, ha="left")
@@ -58,7 +65,7 @@ def story(place: Figure | SubFigure, image: Tensor, made: Explanation, name: str
     saliency.imshow(np.abs(values), cmap="gray_r", vmin=0, vmax=limit)
     saliency.set_title("saliency", fontsize=8)
     if made.trajectory is not None:
-        for axis, frame in zip(grid[1], _chosen(made.trajectory.images.shape[1]), strict=False):
+        for axis, frame in zip(grid[1], _chosen(made.trajectory.images.shape[1], columns), strict=False):
             show(axis, made.trajectory.images[0, frame])
             axis.text(0, -0.03, caption(made, frame, classes), fontsize=7, va="top", transform=axis.transAxes)
 
@@ -112,11 +119,11 @@ def show(axis: Any, picture: Tensor) -> None:
     axis.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
 
 
-def _chosen(frames: int) -> list[int]:
-    """At most COLUMNS frames, the first and the last among them."""
-    if frames <= COLUMNS:
+def _chosen(frames: int, most: int) -> list[int]:
+    """At most so many frames, the first and the last among them."""
+    if frames <= most:
         return list(range(frames))
-    return [round(place * (frames - 1) / (COLUMNS - 1)) for place in range(COLUMNS)]
+    return [round(place * (frames - 1) / (most - 1)) for place in range(most)]
 
 
 def _title(made: Explanation, name: str, classes: Sequence[str]) -> str:

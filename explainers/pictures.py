@@ -16,7 +16,7 @@ from models.base import Subject
 from models.data import decode
 from models.naming import UsageError
 
-from . import morphs, registry
+from . import morphs, paired, registry
 from .base import Explainer, Explanation
 from .passes import shared_passes
 
@@ -60,26 +60,27 @@ def draw(
 ) -> str:
     """Write the picture and say what is on it.
 
-    One row of maps per image; where there is one image only, explanations with a counterfactual are shown below it with all
-    that belongs to them.
+    One row of maps per image; where there is one image only, explanations with a counterfactual or a partner are shown below
+    it with all that belongs to them.
 
     Args:
         image: see `load_image`; several are separated by commas.
         out: `.png`, `.pdf` or `.svg` file; `.gif` for the morphs of one image, animated.
-        target: class to explain; None takes the model's prediction.
+        target: class to explain; None takes the model's prediction. Embeddings have no classes.
 
     Raises:
-        UsageError: image or target that do not fit the model, another suffix, an animation of what does not move.
+        UsageError: image or target that do not fit the model, another suffix, an animation of what does not move, an explainer
+            that asks about classes where there are none.
     """
     file = Path(out)
     if file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out is {str(out)!r}; give a file that ends in {', '.join(SUFFIXES)}")
     wanted = [image] if Path(image).is_file() else [part for part in image.split(",") if part]
     pixels = torch.cat([load_image(each, subject) for each in wanted])
-    shares = torch.softmax(subject.predict_logits(pixels).float(), 1)
-    if target is not None and not 0 <= target < shares.shape[1]:
-        raise UsageError(f"--target is {target}; the classes of {subject.name} are 0 to {shares.shape[1] - 1}")
-    chosen = shares.argmax(1).tolist() if target is None else [target] * len(pixels)
+    shares = None if _classless(subject, explainers, target) else _shares(subject, pixels, target)
+    chosen = [0 if target is None else target] * len(pixels)
+    if shares is not None and target is None:
+        chosen = shares.argmax(1).tolist()
     names = [_called(each) for each in explainers]
     found: list[list[Explanation]] = []
     for row in range(len(pixels)):
@@ -89,10 +90,35 @@ def draw(
     if file.suffix.lower() == ".gif":
         _animate(file, found, names, subject.class_names)
     else:
-        titles = [subject.class_names[each] for each in chosen]
+        titles = (
+            [Path(each).name for each in wanted] if shares is None else [subject.class_names[each] for each in chosen]
+        )
         figure = explanation_figure(pixels, found, names, titles, subject.class_names)
         FigureCanvasAgg(figure).print_figure(str(file), dpi=150)
-    return "\n".join([*_said(subject, chosen, shares, found, names), f"written to {file}"])
+    said = _said(subject, wanted, chosen, shares, found, names)
+    return "\n".join([*said, f"written to {file}"])
+
+
+def _classless(subject: Subject, explainers: Sequence[Explainer], target: int | None) -> bool:
+    """Whether what the subject gives are the numbers of an embedding, of which none is the answer for a class."""
+    if subject.spec.get("kind") != "embedding":
+        return False
+    asking = [each.name for each in explainers if each.info.class_sensitive or "probe" in each.info.params]
+    if asking or target is not None:
+        what = f"--target is {target}" if target is not None else f"{asking[0]} explains a class"
+        raise UsageError(
+            f"{what}, and {subject.name} is an embedding without classes; it can be explained with siamese-ae-vae and "
+            "ae-vae[layer=output]"
+        )
+    return True
+
+
+def _shares(subject: Subject, pixels: Tensor, target: int | None) -> Tensor:
+    """Probabilities (N, K)."""
+    shares = torch.softmax(subject.predict_logits(pixels).float(), 1)
+    if target is not None and not 0 <= target < shares.shape[1]:
+        raise UsageError(f"--target is {target}; the classes of {subject.name} are 0 to {shares.shape[1] - 1}")
+    return shares
 
 
 def explanation_figure(
@@ -103,18 +129,21 @@ def explanation_figure(
     classes: Sequence[str],
 ) -> Figure:
     """Images (N, C, H, W), each followed by the maps of its explanations, and below a single one the story of those with a
-    counterfactual.
+    counterfactual or a partner.
 
     A map is scaled by its own 99th percentile of |a|. Signed maps are red for evidence for the class and blue against it
     (contrastive ones: red for what is added, blue for what is taken away); non-negative maps run from white to black.
     """
     stories = [
-        (made, name) for made, name in zip(found[0], names, strict=True) if len(found) == 1 and morphs.has_story(made)
+        (teller, made, name)
+        for made, name in zip(found[0], names, strict=True)
+        for teller in (morphs, paired)
+        if len(found) == 1 and teller.has_story(made)
     ]
     columns = len(names) + 1 if len(found) > 1 else min(6, len(names) + 1)
     rows = len(found) if len(found) > 1 else -(-(len(names) + 1) // columns)
-    heights = [2.35 * rows, *[2.1 * morphs.rows_of(made) for made, _ in stories]]
-    width = max(2.1 * columns, 1.5 * morphs.COLUMNS if stories else 0.0)
+    heights = [2.35 * rows, *[2.1 * teller.rows_of(made) for teller, made, _ in stories]]
+    width = max(2.1 * columns, *[1.5 * teller.columns_of(made) for teller, made, _ in stories], 0.0)
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     places = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     grid = places[0].subplots(rows, columns, squeeze=False)
@@ -127,8 +156,8 @@ def explanation_figure(
         panels[start].set_title(title + _asked(found[row], classes), fontsize=9)
         for axis, made, name in zip(panels[start + 1 :], found[row], names, strict=False):
             _map(axis, made, name)
-    for place, (made, name) in zip(places[1:], stories, strict=True):
-        morphs.story(place, images[0], made, name, classes)
+    for place, (teller, made, name) in zip(places[1:], stories, strict=True):
+        teller.story(place, images[0], made, name, classes)
     return figure
 
 
@@ -164,18 +193,20 @@ def _animate(file: Path, found: Sequence[Sequence[Explanation]], names: Sequence
 
 def _said(
     subject: Subject,
+    wanted: Sequence[str],
     chosen: Sequence[int],
-    shares: Tensor,
+    shares: Tensor | None,
     found: Sequence[Sequence[Explanation]],
     names: Sequence[str],
 ) -> list[str]:
     """One line per image and per explanation of it."""
     lines = []
     for row, explained in enumerate(found):
-        named = subject.class_names[chosen[row]]
-        lines.append(
-            f"{subject.name}: class {chosen[row]} ({named}), probability {float(shares[row, chosen[row]]):.3f}"
-        )
+        if shares is None:
+            lines.append(f"{subject.name}: image {wanted[row]}")
+        else:
+            named, share = subject.class_names[chosen[row]], float(shares[row, chosen[row]])
+            lines.append(f"{subject.name}: class {chosen[row]} ({named}), probability {share:.3f}")
         for name, made in zip(names, explained, strict=True):
             asked = ""
             if made.target is not None and made.outcome is not None and int(made.target[0]) >= 0:

@@ -78,12 +78,13 @@ def explain(
         from explainers import pictures
 
         chosen = explainers.select(explainer)
-        subject = subjects.subject_of(model, data, "cpu", "float32")
         if against is not None:
             from bench import two_classes
 
+            subject = subjects.subject_of(model, data, "cpu", "float32")
             print(two_classes.draw(subject, image, chosen, out, against=against, target=target, seed=seed))
             return
+        subject = subjects.explained(model, data)
         print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
 
 

@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import explainers
 import models
+from explainers import paired, pictures
 from explainers.contrastive.embedding import explain, fitting, networks, pairs
 from explainers.contrastive.embedding.fitting import Options, fit
 from explainers.contrastive.embedding.vectors import embedder, subject_of
@@ -219,6 +221,34 @@ def test_partners_come_from_the_reference_images_and_are_not_the_image_itself():
 
 
 # the shipped weights
+
+
+def test_pictures_of_a_pair_show_both_images_and_what_is_kept(toy, tmp_path):
+    subject, made = toy
+    image = subject.data.load([3])
+    found = made["siamese-ae-vae"].explain(subject, image)
+    assert paired.has_story(found) and not paired.has_story(made["ae-vae"].explain(subject, image))
+    figure = Figure()
+    paired.story(figure, image[0], found, "siamese-ae-vae", ("dark", "light"))
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    wanted = [
+        (who, what) for who in ("input", "partner") for what in ("", ", decoded", ", map", ", kept 1", ", kept 5")
+    ]
+    assert len(titles) == 16 and {who + what for who, what in wanted} <= set(titles)
+    shown = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes}
+    for title, picture in (
+        ("partner", "partner"),
+        ("partner, decoded", "partner_reconstruction"),
+        ("partner, map", "partner_map"),
+    ):
+        assert torch.equal(torch.from_numpy(shown[title].data), found.extra[picture][0, 0])
+    # an embedding's numbers are no classes: none is named, and no explainer that asks for one is let in
+    vectors = replace(subject, spec={"kind": "embedding", "name": "toy"})
+    said = pictures.draw(vectors, "3", [made["siamese-ae-vae"]], tmp_path / "pair.png")
+    assert "image 3" in said and "class" not in said and (tmp_path / "pair.png").stat().st_size > 0
+    for explainer, target in ((explainers.get("saliency"), None), (made["siamese-ae-vae"], 1)):
+        with pytest.raises(UsageError, match="without classes"):
+            pictures.draw(vectors, "3", [explainer], tmp_path / "no.png", target=target)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,18 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 import explainers
 import models
+from explainers import morphs
 from explainers.contrastive.exaggeration import fitting, losses, networks
 from explainers.contrastive.exaggeration.explain import built, log_odds_of
 from explainers.contrastive.exaggeration.fitting import Options, fit, with_profile
+from explainers.contrastive.exaggeration.losses import midpoints
 from explainers.contrastive.exaggeration.quality import quality, rank_correlation
+from explainers.trajectory import Trajectory
 from models.naming import UsageError
 
 from . import toy_fits
@@ -181,6 +185,29 @@ def test_results_do_not_depend_on_the_batch_or_the_seed(toy):
     parts = explainer.explain(subject, images, batch_size=1, seed=9)
     assert torch.allclose(whole.attribution, parts.attribution, atol=1e-5)
     assert torch.allclose(whole.trajectory.images, parts.trajectory.images, atol=1e-5)
+
+
+def test_pictures_show_every_request_with_what_was_asked_and_achieved(toy):
+    subject, explainer = toy
+    image = subject.data.load([0])
+    found = explainer.explain(subject, image)
+    wide = Trajectory(*(torch.cat([part, part], 1) for part in (found.trajectory.images, found.trajectory.probabilities,
+                                                               found.trajectory.requested)), "exaggeration")  # fmt: skip
+    asked = midpoints(10)[None]
+    made = replace(found, trajectory=replace(wide, requested=asked))
+    probe = int(made.target[0])
+    figure = Figure()
+    morphs.story(figure, image[0], made, "series", subject.class_names)
+    shown = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert shown == [morphs.caption(made, frame, subject.class_names) for frame in range(10)]
+    for frame, text in enumerate(shown):
+        share = float(made.trajectory.probabilities[0, frame, probe])
+        assert f"asked {0.05 + frame / 10:.2f}" in text and f"{subject.class_names[probe]} {share:.2f}" in text
+    # other morphs are blends of their ends, of which eight say as much
+    blend = replace(made, trajectory=replace(wide, requested=None, kind="morph"))
+    figure = Figure()
+    morphs.story(figure, image[0], blend, "morph", subject.class_names)
+    assert len([axis for axis in figure.axes if axis.texts]) == 8 == morphs.columns_of(blend)
 
 
 def test_the_explained_class_decides_the_direction(toy):

@@ -127,7 +127,8 @@ def siamese_ae_vae(
 
     Returns:
         The map of the image; reconstruction = the image decoded from g(h); extra: `partner` (N, C, H, W), its map
-        `partner_map`, the kept images `decoded` and `partner_decoded` (N, K, C, H, W), `distance` (N,).
+        `partner_map` and `partner_reconstruction`, the kept images `decoded` and `partner_decoded` (N, K, C, H, W), and
+        `distance` (N,).
 
     Source: Utkin et al. 2021, section V. The paper's N_c = 5000 and M = 15 are read as candidates and kept ones.
     """
@@ -136,8 +137,8 @@ def siamese_ae_vae(
     partners = partners_of(subject, images, layer, pair, seed)
     found = explain_pairs(subject, images, partners, pair=pair, seed=seed, **settings)
     extra = {
-        "partner": partners, "partner_map": found.second, "decoded": found.first_images,
-        "partner_decoded": found.second_images, "distance": found.distance,
+        "partner": partners, "partner_map": found.second, "partner_reconstruction": found.second_centre,
+        "decoded": found.first_images, "partner_decoded": found.second_images, "distance": found.distance,
     }  # fmt: skip
     return Partial(found.first, reconstruction=found.first_centre, extra=extra)
 
