@@ -23,7 +23,8 @@ CARDS: tuple[Info, ...] = (
     ),
     Info(
         "integrated-gradients", "Gradient averaged along the straight line from a baseline to the image, times their "
-        "difference (Gauss-Legendre nodes). Complete: the map sums to f(x) - f(baseline).",
+        "difference (Gauss-Legendre nodes). Complete: the map sums to f(x) - f(baseline); one that misses by more than 10% of "
+        "max(|f(x) - f(baseline)|, sum |R|) is a failure: take more steps.",
         "Sundararajan et al. 2017, eq. 1; Nuzzo 2020, eq. 4.31", "R = (x - x0) int_0^1 df_c(x0 + a (x - x0))/dx da",
         "a baseline that stands for absence", "passes (Adebayo 2018, Nuzzo 2020)", "gradients:integrated_gradients",
         "gradient", params={"steps": 50, "baseline": "black"}, cost=50, grows="steps", rows=50,

@@ -62,6 +62,37 @@ def test_integrated_gradients_are_complete_with_enough_steps(subject, images):
     assert float(many.max()) < 0.01 and float(many.mean()) < float(few.mean())
 
 
+class Saturated(nn.Module):
+    """min(10 x, 1) per class with a weight: the derivative is 0 on nine tenths of the way from black to white."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Linear(4, 2, bias=False)
+        self.weight.weight.data = torch.tensor([[0.5, 1, 1.5, 2], [2, 1, 2, 0]])
+
+    def forward(self, x):
+        return self.weight(1 - torch.relu(1 - 10 * x.flatten(1)))
+
+
+def test_integrated_gradients_that_miss_the_change_of_the_logit_are_failures(subject, images):
+    white = torch.ones(2, 1, 2, 2)
+    few = explainers.get("integrated-gradients[steps=2]").explain(Saturated(), white, [0, 1])
+    assert few.status == ("failed", "failed") and few.residual.tolist() == [1, 1]
+    many = explainers.get("integrated-gradients").explain(Saturated(), white, [0, 1])
+    assert many.status == ("ok", "ok") and float(many.residual.max()) < 0.05
+    assert (
+        explainers.get("integrated-gradients").explain(Saturated(), 0 * white, [0, 1]).status
+        == ("degenerate-zero",) * 2
+    )
+    kept = explainers.get("integrated-gradients").explain(subject, images)
+    change = subject.predict_logits(images) - subject.predict_logits(torch.zeros_like(images))
+    change = change.gather(1, kept.targets[:, None])[:, 0]
+    flat = kept.attribution.flatten(1)
+    assert set(kept.status) == {"ok"}
+    expected = (flat.sum(1) - change).abs() / flat.abs().sum(1).maximum(change.abs())
+    torch.testing.assert_close(kept.residual, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_baselines(subject, images):
     assert {kind: baseline_images(subject, images, kind).shape for kind in BASELINES} == dict.fromkeys(
         BASELINES, images.shape
