@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports import balance
 from reports.frame import message
 from reports.store import Store
 
@@ -184,7 +185,7 @@ def count_verdicts(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
 
 
 def completeness(store: Store, records: pd.DataFrame) -> dict[str, Any]:
-    """Count planned, finished, failed and missing cells."""
+    """Count planned, finished, failed and missing cells, and say which maps were given up."""
     planned = {cell["key"] for cell in store.plan()}
     done = store.done()
     failed = set(store.failures())
@@ -195,6 +196,7 @@ def completeness(store: Store, records: pd.DataFrame) -> dict[str, Any]:
         "missing": len(planned - done - failed),
         "damaged": [path.name for path in store.damaged()],
         "values": int(records["value"].notna().sum()),
+        "balance": balance.sentences(store.provenance()),
     }
 
 

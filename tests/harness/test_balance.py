@@ -8,6 +8,8 @@ import bench
 import reports
 from bench import balance
 from reports import balance as read
+from reports.answers import answers
+from reports.page import completeness, failure_rows
 from tests.harness.support import SMALL
 
 
@@ -31,11 +33,10 @@ def test_largest_errors_and_failed_maps_stand_in_the_provenance_and_on_the_page(
         assert row["maps"] >= 3
     walked = {(row["check"], row["stage"]) for row in rows if row["explainer"] == "lrp-a1b0"}
     assert {("cascading", 0), ("cascading", 1), ("cascading", 2)} <= walked
-    (page,) = (path for path in reports.write_report(done.path) if path.suffix == ".html")
-    text = page.read_text()
     (said,) = read.sentences(store.provenance())
     assert said.startswith("toy-unbalanced: ") and "largest error of their balance 0.25" in said
-    assert said in text and "balance-" not in text
+    shown = answers(done.verdicts(), store.explainers, {}, failure_rows(store), completeness(store, frame))
+    assert dict(shown)["What failed?"] == [said]
 
 
 def test_a_second_part_of_a_shard_adds_to_the_first(tmp_path):
