@@ -1,8 +1,13 @@
+import gzip
+import hashlib
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from models.data import load_data
+from models import data as source
+from models.data import fashion_mnist, full_training_set, load_data
 from models.naming import UsageError
 
 
@@ -20,6 +25,43 @@ def test_the_embedded_training_images_are_other_images():
     test, train = load_data("fashion-mnist"), load_data("fashion-mnist-train")
     assert len(train) == 10_000 and set(test.ids).isdisjoint(train.ids)
     assert test.digest(range(8)) != train.digest(range(8))
+
+
+EMBEDDED = {
+    "t10k-images-idx3-ubyte.gz": "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+    "t10k-labels-idx1-ubyte.gz": "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+    "train10k-images-idx3-ubyte.gz": "dbc97073061adfe46b8bf8af6112364d34cf4cf2363dd8191a14d6515e121e6b",
+    "train10k-labels-idx1-ubyte.gz": "0b1c9fd85da433904cd8c43816d58e9156256c8dde6e23698c4b9340b0494067",
+}
+
+
+@pytest.mark.parametrize("file", EMBEDDED)
+def test_the_embedded_files_are_the_ones_that_results_rest_on(file):
+    assert hashlib.sha256((source.EMBEDDED / file).read_bytes()).hexdigest() == EMBEDDED[file]
+
+
+def test_the_full_training_set_is_used_where_a_folder_has_it(tmp_path, monkeypatch):
+    absent, present = tmp_path / "absent", tmp_path / "present"
+    present.mkdir()
+    monkeypatch.setattr(source, "SYSTEM", (absent, present))
+    assert full_training_set() is None
+    with pytest.raises(UsageError, match=r"train-images-idx3-ubyte\.gz was not found in .*dataset-fashion-mnist"):
+        fashion_mnist("train")
+    pixels, labels = (
+        np.arange(3 * 784, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28),
+        np.array([7, 0, 9], np.uint8),
+    )
+    for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+        head = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape)
+        (present / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
+    found = full_training_set()
+    assert found.labels.tolist() == [7, 0, 9] and found.ids[1] == "fashion-mnist/train/00001"
+    np.testing.assert_array_equal((found.load([0, 1, 2])[:, 0, 2:-2, 2:-2] * 255).round().numpy(), pixels)
+    (present / "train-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(struct.pack(">2I", 0x0803, 3) + labels.tobytes())
+    )
+    with pytest.raises(UsageError, match=r"train-labels.* is not a readable idx file \(magic number"):
+        fashion_mnist("train")
 
 
 def test_the_digest_sees_pixels_labels_and_order():
