@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import pstats
+import re
 import resource
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+# Not as `tests.harness`: another project may have installed a package called `tests`.
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "harness")]
 
 import bench  # noqa: E402
 import reports  # noqa: E402
@@ -72,22 +74,28 @@ def of_a_real_run(folder: Path) -> float:
 
 def planned(cells: int) -> None:
     """Plan about so many cells of a hundred explainers."""
+    from test_plan import made
+
     from bench.traits import ExplainerFacts
     from reports import planned as files
-    from tests.harness.test_plan import made
 
     names = [ExplainerFacts(f"e{number}", {"name": f"e{number}"}, 1, {"cost": 1.0}) for number in range(100)]
     begun = seconds()
     grid = made(16 * max(1, cells // 9_900), 46, chosen=names)
     cut = grid.shards(grid.tasks)
-    print(f"{len(grid.tasks)} cells in {len(cut)} shards: {seconds() - begun:.1f} s, {_most():.2f} GB at most")
+    print(f"{len(grid.tasks)} cells in {len(cut)} shards: {seconds() - begun:.1f} s, {most():.2f} GB at most")
     begun = seconds()
     made_of = files.encode(grid.entries(), "2026-01-01")
-    print(f"plan.json of {len(made_of) / 1e6:.0f} MB: {seconds() - begun:.1f} s, {_most():.2f} GB at most")
+    print(f"plan.json of {len(made_of) / 1e6:.0f} MB: {seconds() - begun:.1f} s, {most():.2f} GB at most")
 
 
-def _most() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+def most() -> float:
+    """Most memory that this process had, in GB; `ru_maxrss` would count what started it too."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        found = None
+    return (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024 / 1e9
 
 
 def looked_at(folder: Path) -> None:

@@ -77,11 +77,11 @@ def table_of(cell, draw):
     return pa.table(columns, schema=schema.ARROW_SCHEMA)
 
 
-def build(folder, subjects):
-    """Write the run folder."""
+def build(folder, cells):
+    """Write the run folder of some of the cells that `planned` gives."""
     cards = {f"explainer-{number:02d}": {"group": GROUPS[number % 3], "signed": True} for number in range(EXPLAINERS)}
     store = Store.create(folder, {"suite": ["randomization"]}, {"name": "recommended", "hash": "0"}, {}, cards)
-    cells, draw = planned(subjects), np.random.default_rng(0)
+    draw = np.random.default_rng(0)
     for start in range(0, len(cells), PACK):
         part = cells[start : start + PACK]
         tables = [table_of(cell, draw) for cell in part]
@@ -97,7 +97,7 @@ def main():
     folder = Path(sys.argv[1])
     millions = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
     if not (folder / "plan.json").exists():
-        build(folder, max(1, round(millions * 1e6 / PER_SUBJECT)))
+        build(folder, planned(max(1, round(millions * 1e6 / PER_SUBJECT))))
     # What building took is no part of it, so it is measured in a process of its own.
     if "--here" not in sys.argv:
         raise SystemExit(subprocess.run([sys.executable, __file__, str(folder), str(millions), "--here"]).returncode)
