@@ -15,7 +15,7 @@ WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """File of Inception's weights as torch-fidelity names it."""
 KERNEL_ONLY = (
     "--features inception: a Frechet distance of its 2,048 features needs 20,480 images and a set holds at most 1,024, so "
-    "kernel distances (KID) are all that is given; the features of the oracle have both"
+    "a whole set has kernel distances (KID) alone; the features of the oracle have both"
 )
 """What a run in Inception's features says."""
 
