@@ -23,6 +23,8 @@ from .data import ImageSet, load_data
 from .naming import UsageError, near, placeless, value_of
 from .seeds import seeded
 
+MIXING = 1e-3
+"""Share of the logits' size by which those of an image may change with the images beside it: rounding is 100 times less."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -150,6 +152,7 @@ def checked(subject: Subject) -> Subject:
             f"model {subject.name!r} ends in softmax (outputs are >= 0 and sum to 1); remove it so that logits come out, "
             "or return models.Subject(..., output='probability')"
         )
+    _refuse_mixing(subject, images)
     if int(subject.data.labels.max()) >= logits.shape[1]:
         raise UsageError(
             f"model {subject.name!r} has {logits.shape[1]} classes and the labels of {subject.data.name} reach "
@@ -157,6 +160,34 @@ def checked(subject: Subject) -> Subject:
         )
     _ = subject.stages
     return subject
+
+
+def _refuse_mixing(subject: Subject, images: torch.Tensor) -> None:
+    """Refuse a model that says something else of an image when other images stand beside it.
+
+    Raises:
+        UsageError: it mixes the images of a batch, or gives other logits at every call.
+    """
+    beside = images if len(images) > 1 else torch.cat([images, images.flip(-1) if _words(subject) else 1 - images])
+    together = subject.predict_logits(beside)
+    size = float((together - together.mean(1, keepdim=True)).abs().max())
+    gap = float((subject.predict_logits(beside[:1]) - together[:1]).abs().max())
+    if gap <= MIXING * size:
+        return
+    if float((subject.predict_logits(beside) - together).abs().max()) > MIXING * size:
+        raise UsageError(
+            f"model {subject.name!r} gives other logits for the same images when it is called again; switch its randomness "
+            "off in eval mode (F.dropout needs training=self.training)"
+        )
+    raise UsageError(
+        f"model {subject.name!r} mixes the images of a batch: its logits of an image alone and beside {len(beside) - 1} others "
+        f"differ by {gap:.2g}; no image may enter the logits of another one (an operation over axis 0, or batch statistics in "
+        "eval mode)"
+    )
+
+
+def _words(subject: Subject) -> bool:
+    return subject.data.content == "words"
 
 
 def _with_data(subject: Subject, data: ImageSet) -> Subject:

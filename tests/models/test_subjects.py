@@ -1,6 +1,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -29,6 +30,25 @@ def test_shipped_weights_reach_their_accuracy(card):
 
 def test_the_shipped_classifier_reaches_93_percent():
     assert {card.name: card.accuracy for card in models.names()}["fmnist-vgg"] >= 0.93
+
+
+@pytest.mark.slow
+def test_all_test_images_give_the_accuracy_on_the_card():
+    subject = models.load("fmnist-vgg")
+    labels = torch.from_numpy(subject.data.labels)
+    predicted = torch.cat(
+        [subject.predict(subject.data.load(part.tolist())) for part in torch.arange(10_000).split(500)]
+    )
+    reached = float((predicted == labels).float().mean())
+    card = next(card for card in models.names() if card.name == "fmnist-vgg")
+    assert reached == pytest.approx(card.accuracy, abs=0.0005) and reached >= 0.93
+
+
+def test_images_without_the_padding_are_refused(tmp_path):
+    np.savez(tmp_path / "plain.npz", images=np.zeros((3, 28, 28), np.uint8), labels=np.zeros(3, int))
+    with pytest.raises(UsageError, match=r"28.*give data of the size and channels") as refusal:
+        models.load("fmnist-vgg", data=models.load_data(str(tmp_path / "plain.npz")))
+    assert "fmnist-vgg" in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_functional_and_modular_writing_agree():
@@ -121,6 +141,23 @@ def wrong_weights():
     net = good()
     net.load_state_dict({"1.weight": torch.zeros(2, 2)})
     return net
+class Mixing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(1024, 8), nn.Linear(8, 10)
+
+    def forward(self, x):
+        h = self.first(x.flatten(1))
+        return self.last(h - h.mean(0))
+def mixing(): return Mixing()
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(1024, 10)
+
+    def forward(self, x):
+        return self.last(nn.functional.dropout(x.flatten(1)))
+def noisy(): return Noisy()
 def scripted(): return torch.jit.script(good())
 def pickled():
     import pathlib, pickle
@@ -137,6 +174,7 @@ def pickled():
         ("one_class", "K >= 2"), ("too_few_classes", "labels"), ("colour", "channels"), ("no_parameters", "no parameters"),
         ("gives_nan", "NaN"), ("raises", "out of order"), ("wrong_weights", "failed when called"),
         ("goood", "did you mean 'good'"),
+        ("mixing", "mixes the images of a batch"), ("noisy", "when it is called again"),
         ("scripted", "TorchScript"), ("pickled", "pickles are refused"),
     ],
 )  # fmt: skip
@@ -144,6 +182,15 @@ def test_models_that_cannot_be_questioned(tmp_path, function, message):
     (tmp_path / "mine.py").write_text(MODEL_FILE)
     with pytest.raises(UsageError, match=message):
         models.load(f"{tmp_path / 'mine.py'}:{function}")
+
+
+def test_one_image_is_enough_to_see_that_a_model_mixes():
+    net = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(), nn.Linear(16, 2))
+    for count in (1, 3):
+        with pytest.raises(UsageError, match="mixes the images"):
+            from_tensor(net, torch.rand(count, 1, 4, 4))
+    net[0] = nn.BatchNorm2d(1)
+    assert from_tensor(net, torch.rand(1, 1, 4, 4)).num_classes == 2
 
 
 def test_a_file_that_does_not_import(tmp_path):
@@ -164,8 +211,6 @@ def test_a_model_from_a_file_and_from_a_package(tmp_path, monkeypatch):
 
 
 def test_torchvision_models_and_wrappers():
-    import numpy as np
-
     from models.data import ImageSet
 
     pixels = np.zeros((2, 3, 32, 32), np.float32)
