@@ -29,14 +29,19 @@ from reports import (
 from reports import picture_grid as pictures
 from reports.class_values import SUITE as CLASSES
 from reports.class_values import Values
+from reports.figures_counterfactual import asked_sets, counterfactual_sets, counterfactual_strips, flip_matrix
 from reports.files import RunFolderError
 from reports.judge_perturbation import SUITES as PERTURBATION
 from reports.store import Store
 
 __all__ = [
+    "asked_sets",
     "class_intervals",
     "cost_and_faithfulness",
+    "counterfactual_sets",
+    "counterfactual_strips",
     "critical_difference",
+    "flip_matrix",
     "localisation_intervals",
     "model_health",
     "perturbation_curves",
@@ -65,7 +70,7 @@ def sensitivity_intervals(frame: pd.DataFrame, subject: str | None = None, *, th
     Args:
         frame: tidy records.
         subject: the model; may be left out where there is one.
-        theme: `light`, `dark` or `neutral`.
+        theme: `light`, or `neutral` for light and dark pages.
 
     Returns:
         A figure; x = D (0 = blind, 1 = as different as for a model that is noise throughout).
