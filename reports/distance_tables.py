@@ -9,9 +9,9 @@ import pandas as pd
 
 CHECK = "distribution"
 GROUPS = ("overall", "present", "absent")
-COLUMNS = ("subject", "explainer", "group", "n", "fid", "fid_floor", "kid", "kid_floor", "remark")
-PER_FEATURE, FEWEST, FEWEST_KERNEL = 10, 200, 100
-"""Images that a Frechet distance needs per feature and at least, and a kernel distance of a group."""
+COLUMNS = ("subject", "explainer", "group", "n", "d", "fid", "fid_floor", "kid", "kid_floor", "remark")
+PER_FEATURE, FEWEST = 10, 200
+"""Images that a Frechet distance needs per feature and at least; a group has exactly the latter, or no distance."""
 
 
 def distances(frame: pd.DataFrame) -> pd.DataFrame:
@@ -21,9 +21,10 @@ def distances(frame: pd.DataFrame) -> pd.DataFrame:
         frame: tidy records of any suites.
 
     Returns:
-        One row per subject, explainer and group: `n` images on each side, `fid` (squared feature units) and `kid` (kernel
-        units) with the distance between two sets of real images as floor (of the whole set only), null where refused;
-        `remark` says how many images were needed. Distances are biased by n: compare equal n only.
+        One row per subject, explainer and group: `n` images on each side of the distances (where they are refused: how many
+        there are), `d` dimensions of the Frechet distance, `fid` (squared feature units) and `kid` (kernel units, all
+        features), each with the distance between two sets of real images as floor, null where refused; `remark` says how
+        many images were needed. Distances are biased by n and d: compare rows of equal n and d only.
 
     Source: Singla et al. 2020, Table 1.
 
@@ -47,16 +48,24 @@ def distances(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _row(values: dict[str, float], group: str) -> dict[str, Any] | None:
     """The numbers of one group; None where the model has no such group."""
-    suffix = "" if group == "overall" else f"-{group}"
-    count = values.get("set-size" if not suffix else f"size{suffix}")
-    if count is None or "feature-size" not in values:
+    whole = group == "overall"
+    suffix = "" if whole else f"-{group}"
+    members = values.get("set-size" if whole else f"members-{group}")
+    features = values.get("feature-size" if whole else "group-features")
+    if members is None or features is None:
         return None
-    found = {name: values.get(f"{name}{suffix}", np.nan) for name in ("fid", "kid")}
-    floors = {f"{name}_floor": values.get(f"{name}-floor", np.nan) if not suffix else np.nan for name in ("fid", "kid")}
-    need = max(PER_FEATURE * int(values["feature-size"]), FEWEST)
-    remarks = []
-    if found["fid"] != found["fid"]:
-        remarks.append(f"fid refused: {int(count)} images, {need} needed")
-    if found["kid"] != found["kid"]:
-        remarks.append(f"kid refused: {int(count)} images, {FEWEST_KERNEL} needed")
-    return {"n": int(count), **found, **floors, "remark": "; ".join(remarks)}
+    found = {
+        f"{name}{kind.replace('-', '_')}": values.get(f"{name}{kind}{suffix}", np.nan)
+        for name in ("fid", "kid") for kind in ("", "-floor")
+    }  # fmt: skip
+    there = {name: number == number for name, number in found.items()}
+    if whole:
+        need = max(PER_FEATURE * int(features), FEWEST)
+        remark = "" if there["fid"] else f"fid refused: {int(members)} images, {need} needed"
+    elif not there["kid"]:
+        lacking = "real images" if members >= FEWEST else f"images, not {int(members)},"
+        remark = f"refused: {FEWEST} {lacking} are needed"
+    else:
+        remark = "" if there["kid_floor"] else f"no floor: {2 * FEWEST} real images are needed"
+    n = FEWEST if not whole and there["kid"] else int(members)
+    return {"n": n, "d": int(features), **found, "remark": remark}

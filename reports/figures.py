@@ -2,7 +2,7 @@
 
 Every function takes what `reports.load` gives and draws one subject of it.  The functions behind them, which take tables
 in place of records, stand in the modules of the same subject: `plots`, `plots_ranks`, `figures_perturbation`,
-`figures_class`, `picture_grid`.
+`figures_class`, `figures_generative`, `picture_grid`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from matplotlib.figure import Figure
 
 from reports import (
     figures_class,
+    figures_generative,
     figures_perturbation,
     perturbation_tables,
     plots,
     plots_ranks,
     ranks,
+    request_tables,
     scores,
     tables,
     verdict,
@@ -47,6 +49,7 @@ __all__ = [
     "perturbation_curves",
     "perturbation_differences",
     "picture_grid",
+    "requested_and_achieved",
     "sensitivity_intervals",
     "similarity_curves",
 ]
@@ -261,6 +264,25 @@ def localisation_intervals(
     values = Values(_of(frame, subject, (CLASSES,)))
     found = values.groups((check,))
     return figures_class.localisation_intervals(values, found, _references(_groups(frame, groups)), theme=theme)
+
+
+def requested_and_achieved(frame: pd.DataFrame, subject: str | None = None, *, theme: Theme = "light") -> Figure:
+    """Draw what the model answers where each probability was requested of counterfactuals.
+
+    Args:
+        frame, subject, theme: as above.
+
+    Returns:
+        A figure; x = requested, y = achieved probability with its 95% band, the diagonal, and the unchanged image.
+
+    Raises:
+        RunFolderError: as above, or no explainer of the run is asked for probabilities.
+    """
+    own = _of(frame, subject, ("generative",))
+    drawn = figures_generative.curve(request_tables.achieved(own), str(own["subject"].iloc[0]), theme=theme)
+    if drawn is None:
+        raise RunFolderError("no explainer of this run was asked for probabilities: run the check `requests`.")
+    return drawn
 
 
 def picture_grid(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports import flip_tables, set_tables
+from reports import flip_tables, plots, request_tables, set_tables
 from reports.frame import load
 from reports.page import Shown
 from reports.pictures import Picture
@@ -39,11 +40,20 @@ _MATRIX = (
     "Share of the counterfactuals that change each planted attribute, read off the pixels by an exact oracle. A row is a "
     "model whose classes are about the attribute in its name: that one should change, and no other."
 )
+_CURVE = (
+    "What the model answers (mean over images, band: 95% interval) where each probability of the target was requested. On the "
+    "diagonal it answers what was requested. The dashed line is an explainer that shows the image itself. Explainers that are "
+    "asked for one probability per image have fewer images for each tenth."
+)
+_SERIES = (
+    "One row per explainer: frames on the way from the image to its counterfactual, each with the probability of the target that "
+    "the model gives it, and above it what was requested, where something was."
+)
 _PLANTED = "fmnist-planted"
 
 
 def sections(frame: pd.DataFrame, store: Store, gallery: Gallery) -> list[Shown]:
-    """Draw the strips of the stored images and the map of the sets.
+    """Draw the strips and series of the stored images, what was achieved of requests, and the map of the sets.
 
     Args:
         frame: tidy records of one subject.
@@ -57,6 +67,17 @@ def sections(frame: pd.DataFrame, store: Store, gallery: Gallery) -> list[Shown]
     for image in sorted({image for picture in own for image in picture.meta["images"]}):
         figure = strips(own, image)
         shown.append(gallery.add_pixels(f"counterfactuals-{image}", f"Counterfactuals of {image}", _STRIPS, figure))
+        frames = series(own, image)
+        if frames is not None:
+            shown.append(
+                gallery.add_pixels(f"series-{image}", f"On the way to counterfactuals of {image}", _SERIES, frames)
+            )
+    answered = request_tables.achieved(frame)
+    for subject in sorted(subjects):
+        drawn = curve(answered, subject)
+        if drawn is not None:
+            title = "Requested and achieved probability"
+            shown.append(gallery.add(f"{subject}-requested", title, _CURVE, drawn))
     shown += list(_asked(frame, subjects, gallery))
     shown += list(_flips(subjects, store, gallery))
     figure_of_sets = sets(frame)
@@ -126,6 +147,86 @@ def strips(pictures: list[Picture], image: str) -> Figure:
         line[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=7)
     for axis, title in zip(axes[0], _COLUMNS, strict=True):
         axis.set_title(title, fontsize=8)
+    return figure
+
+
+def series(pictures: list[Picture], image: str) -> Figure | None:
+    """One row per explainer: the frames on the way to the counterfactual, what was requested of each and what was achieved.
+
+    Args:
+        pictures: stored by the check `counterfactual`.
+        image: id of the image; pictures without it or without frames are left out.
+
+    Returns:
+        A figure; None where no picture has two frames or more of the image.
+    """
+    rows = [
+        (picture, picture.meta["images"].index(image)) for picture in pictures
+        if image in picture.meta["images"] and "frames" in picture.arrays and picture.arrays["frames"].shape[1] > 1
+    ]  # fmt: skip
+    if not rows:
+        return None
+    columns = max(picture.arrays["frames"].shape[1] for picture, _ in rows)
+    figure = Figure(figsize=(1.6 + 0.78 * columns, 1.2 * len(rows) + 0.2), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (picture, place) in zip(axes, rows, strict=True):
+        frames, said = picture.arrays["frames"][place], picture.arrays["frame-probabilities"][place]
+        asked = picture.arrays.get("frame-requests")
+        for axis in line:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.axis("off")
+        for number, axis in enumerate(line[: len(frames)]):
+            axis.axis("on")
+            axis.imshow(_pixels(frames[number]), cmap="gray", vmin=0, vmax=1)
+            axis.set_xlabel(f"{float(said[number]):.2f}", fontsize=7, labelpad=1)
+            if asked is not None:
+                axis.set_title(f"asked {float(asked[place][number]):.2f}", fontsize=6, pad=2)
+        meta = picture.meta
+        words = f"{meta['explainer']}\np({meta['toward'][place]})"
+        line[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=7)
+    return figure
+
+
+def curve(table: pd.DataFrame, subject: str, *, theme: plots.Theme = "light") -> Figure | None:
+    """Draw achieved against requested probability, a line with its 95% band per explainer; None without such values.
+
+    Args:
+        table: as `reports.request_tables.achieved` gives it.
+        subject: name of the model.
+        theme: `light` or `neutral`.
+
+    Returns:
+        A figure; x = requested, y = achieved, both probabilities of the target in [0, 1]; on the dotted diagonal the model
+        answers what was requested. The dashed line is the unchanged image.
+
+    Source: Singla et al. 2020, figure 3.
+    """
+    own = table[(table["subject"] == subject).to_numpy(dtype=bool)]
+    names = sorted(str(name) for name in own["explainer"].unique() if name != request_tables.UNCHANGED)
+    if not names:
+        return None
+    colours = sns.color_palette("colorblind", n_colors=10)
+    with plots.style(theme):
+        figure = plots.new_figure(6.4, 4.4)
+        axis = figure.subplots()
+        axis.plot([0, 1], [0, 1], ":", color="#767676", linewidth=1, label="as requested")
+        for place, name in enumerate([*names, request_tables.UNCHANGED]):
+            rows = own[(own["explainer"] == name).to_numpy(dtype=bool)].sort_values("requested")
+            still = name == request_tables.UNCHANGED
+            colour = "#767676" if still else colours[place % len(colours)]
+            marker = "" if still else "osD^v"[place % 5]
+            count = sorted({int(rows["n"].min()), int(rows["n"].max())})
+            label = f"{name} ({' to '.join(map(str, count))} images a point)"
+            x, y = rows["requested"].to_numpy(), rows["achieved"].to_numpy()
+            axis.plot(x, y, marker=marker, markersize=4, linestyle="--" if still else "-", color=colour, label=label)
+            low, high = rows["ci_low"].to_numpy(dtype=np.float64), rows["ci_high"].to_numpy(dtype=np.float64)
+            axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        axis.set_xlim(0, 1)
+        axis.set_ylim(0, 1)
+        axis.set_xlabel("requested probability of the target")
+        axis.set_ylabel("achieved probability")
+        axis.legend(fontsize=7, loc="upper left", frameon=False)
     return figure
 
 

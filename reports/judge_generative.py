@@ -21,19 +21,25 @@ from reports.verdict import COLUMNS
 SUITE = "generative"
 ADVERSARIAL = "counterfactual-pgd"
 _PROBE = re.compile(r"[\[,]probe=([^,\]]+)")
-CHECKS = ("counterfactual", "requests", "attributes")
+CHECKS = ("counterfactual", "requests", "cycles", "attributes")
 _NONE = stats.Interval(float("nan"), float("nan"), float("nan"))
 _SHOWN = {
     "counterfactual": ("reached", "validity", "intrusion", "proximity-l1", "transfer-validity", "exchange"),
     "requests": ("agreement", "error", "error-unchanged", "span", "agreement-independent"),
+    "cycles": ("self-error", "cycle-error", "away", "rounds-error"),
     "attributes": ("flip-asked", "flips-beside", "changed-attributes", "confounding", "flips-reconstruction"),
 }
 _LACKING = {
     "counterfactual": "gives no counterfactual, or does not take such a model",
     "requests": "gives no series with requested probabilities, or does not take such a model",
+    "cycles": "gives no series of two frames or more with requested probabilities, so there is no way back to ask for",
     "attributes": "no attribute is planted in these images, or the explainer does not take such a model",
 }
-_COMPARED = {"requests": ("error-unchanged", "error"), "attributes": ("flip-asked", "flips-beside")}
+_COMPARED = {
+    "requests": ("error-unchanged", "error"),
+    "cycles": ("away", "cycle-error"),
+    "attributes": ("flip-asked", "flips-beside"),
+}
 """Check -> the measure that has to exceed another, image by image."""
 
 
@@ -48,8 +54,10 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
         independent network finds the target than it does for adversarial images, mean paired difference over images in
         [-1, 1] with its 95% bootstrap interval; PASS above 0, FAIL with an upper bound <= 0. `requests`: `estimate` is
         by how much the series misses the requested probabilities less than the unchanged image does, in [-1, 1], judged
-        alike. `attributes`: `estimate` is how much more often the planted attribute that was asked about changes than the
-        others do, in [-1, 1], judged alike. The checks on sets compare explainers with each other and have no verdict.
+        alike. `cycles`: `estimate` is how much nearer to the image the series comes on its way back from the far end than
+        the far end is, mean absolute difference per value in [-1, 1], judged alike. `attributes`: `estimate` is how much
+        more often the planted attribute that was asked about changes than the others do, in [-1, 1], judged alike. The
+        checks on sets compare explainers with each other and have no verdict.
 
     Example:
         >>> from reports.schema import empty
@@ -129,11 +137,13 @@ def _judged(
 _GOOD = {
     "counterfactual": "an independent network is convinced by more than adversarial images convince it",
     "requests": "the series comes nearer to what was requested than the unchanged image",
+    "cycles": "from the far end the series comes back nearer to the image",
     "attributes": "what was asked about changes more often than what was not",
 }
 _BAD = {
     "counterfactual": "an independent network is convinced no more than by adversarial images",
     "requests": "the series is no nearer to what was requested than the unchanged image",
+    "cycles": "from the far end the series comes no nearer to the image again",
     "attributes": "what was asked about changes no more often than what was not",
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports import bias_tables, distance_tables, flip_tables
+from reports import bias_tables, distance_tables, flip_tables, set_tables
 
 if TYPE_CHECKING:
     from reports.gallery import Gallery
@@ -19,13 +19,20 @@ IMAGES = 4
 _DISTANCES = (
     "Frechet (fid) and kernel distance (kid) of the counterfactuals to as many real images, features of an independent network "
     "or those chosen with --features. present: the model finds the second of its two classes with 0.9 or more, absent: with 0.1 "
-    "or less, by what the counterfactual reached. The floor is the distance between two sets of real images. Compare equal n "
-    "only."
+    "or less, by what the counterfactual reached; 200 images of each group, or no distance. The floor is the distance between "
+    "two sets of real images. n: images on each side; d: dimensions of the Frechet distance, for groups 20, averaged over 10 "
+    "projections; the kernel distance is in all features. Compare rows of equal n and d only."
 )
 _BIAS = (
     "Explanations of why an image without a square is no bag. energy: share of the map inside the square (95% interval); of "
     "area: that over the 0.046 of the picture that it covers; change: what a counterfactual adds there; restored: how many "
     "logits it loses when the original pixels are put back. Only a network that takes the square for a bag should show it."
+)
+_ASKED = (
+    "spread: each image was asked for one probability, drawn evenly from tenths; extreme: the far end. fid and kid as above, of "
+    "the whole set; floor: of as many other real images; reconstruction: of what the generator makes of the unchanged images. "
+    "closeness: the share whose own counterfactual is the nearest among so many (column among), by chance one of them. Intervals "
+    "are 95% over images. Compare equal n only."
 )
 _TOGETHER = (
     "Do attributes change together that are independent in the data? together: correlation of an attribute's signed change with "
@@ -54,6 +61,9 @@ def page_tables(frame: pd.DataFrame, store: Store, gallery: Gallery) -> list[dic
     distances = distance_tables.distances(frame)
     if len(distances):
         found.append(_table("Distances to real images", _DISTANCES, distances))
+    asked = set_tables.asked_sets(frame)
+    if len(asked):
+        found.append(_table("Sets that were asked for known probabilities", _ASKED, asked))
     together = flip_tables.correlations(frame)
     if len(together):
         found.append(_table("What changes together", _TOGETHER, together))

@@ -22,6 +22,7 @@ from reports import (
     page_tables,
     perturbation_tables,
     plots_ranks,
+    request_tables,
     sections,
     set_tables,
     tables,
@@ -99,7 +100,6 @@ def write_report(run: str | Path, out: str | Path | None = None) -> list[Path]:
     )
     seconds = seconds_per_explanation(frame)
     failures, state = page.failure_rows(store), page.completeness(store, frame)
-    state["balance"] = balance.sentences(store.provenance())
     parts = {
         "sections": shown,
         "matrices": matrix.matrices(rows, store.explainers),
@@ -125,8 +125,9 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns:
         Name of the file -> table: `perturbation`, `perturbation-rivals` and `perturbation-curves` (see
         `reports.perturbation_tables`), `class-discrimination` and `certificates` (see `reports.class_tables`),
-        `planted-attributes`, `correlation-difference` and `asked-sets` (see `reports.flip_tables` and
-        `reports.set_tables`), `distances` and `planted-square` (see `reports.distance_tables` and `reports.bias_tables`).
+        `planted-attributes` and `correlation-difference` (see `reports.flip_tables`), `requested-achieved` (see
+        `reports.request_tables`), `asked-sets` (see `reports.set_tables`), `distances` and
+        `planted-square` (see `reports.distance_tables` and `reports.bias_tables`).
 
     Example:
         >>> from reports.schema import empty
@@ -141,6 +142,7 @@ def suite_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "perturbation-curves": perturbation_tables.curves(frame),
         "planted-attributes": flip_tables.changes(frame),
         "correlation-difference": flip_tables.correlations(frame),
+        "requested-achieved": request_tables.achieved(frame),
         "asked-sets": set_tables.asked_sets(frame),
         "distances": distance_tables.distances(frame),
         "planted-square": bias_tables.bias(frame),

@@ -13,7 +13,9 @@ from reports import stats
 CHECKS = ("spread", "extreme")
 PER_IMAGE = ("request-error", "closeness", "verification")
 PER_SET = ("fid", "fid-reconstruction", "fid-floor", "kid", "kid-reconstruction", "kid-floor")
-COLUMNS = ("subject", "check", "explainer", "measure", "value", "ci_low", "ci_high", "n")
+COLUMNS = ("subject", "check", "explainer", "measure", "value", "ci_low", "ci_high", "n", "among", "remark")
+PER_FEATURE, FEWEST = 10, 200
+"""Images that a Frechet distance needs per feature and at least."""
 
 
 def asked_sets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -26,6 +28,8 @@ def asked_sets(frame: pd.DataFrame) -> pd.DataFrame:
         One row per subject, check, explainer and measure with a value: shares and probabilities in [0, 1] with a 95%
         interval (bootstrap over images); distances of the whole set in squared feature units (`fid`) and kernel units
         (`kid`) without one; `n` the images behind it. Distances are biased by the number of images: compare equal n only.
+        `among`: the images among which one's own has to be the nearest (`closeness`), which by chance it is once in so
+        many. A Frechet distance that was refused has a null and in `remark` how many images it needs.
 
     Example:
         >>> from reports.schema import empty
@@ -35,9 +39,11 @@ def asked_sets(frame: pd.DataFrame) -> pd.DataFrame:
     own = frame[(frame["check"].isin(CHECKS) & frame["value"].notna()).to_numpy(dtype=bool)]
     rows: list[dict[str, Any]] = []
     for (subject, check, explainer), group in own.groupby(["subject", "check", "explainer"], sort=True, observed=True):
-        size = group.loc[(group["measure"] == "set-size").to_numpy(dtype=bool), "value"]
+        size, features, among = (_values(group, name) for name in ("set-size", "feature-size", "closeness-among"))
         for measure in (*PER_SET, *PER_IMAGE):
-            values = group.loc[(group["measure"] == measure).to_numpy(dtype=bool), "value"].to_numpy(dtype=np.float64)
+            values, remark = _values(group, measure), ""
+            if not len(values) and measure == "fid" and len(features):
+                values, remark = np.asarray([np.nan]), _refused(int(size.min()), int(features[0]))
             if not len(values):
                 continue
             found = stats.mean_over_images(values[None])[0] if measure in PER_IMAGE and len(values) > 1 else None
@@ -48,9 +54,25 @@ def asked_sets(frame: pd.DataFrame) -> pd.DataFrame:
                     "ci_low": np.nan if found is None else found.low,
                     "ci_high": np.nan if found is None else found.high,
                     "n": len(values) if measure in PER_IMAGE else int(size.sum()),
+                    "among": among[0] if measure == "closeness" and len(among) else np.nan,
+                    "remark": remark,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _values(group: pd.DataFrame, measure: str) -> stats.Floats:
+    """The values of one measure."""
+    return group.loc[(group["measure"] == measure).to_numpy(dtype=bool), "value"].to_numpy(dtype=np.float64)
+
+
+def _refused(images: int, features: int) -> str:
+    """Why there is no Frechet distance.
+
+    >>> _refused(128, 64)
+    'fid refused: 128 images, 640 needed'
+    """
+    return f"fid refused: {images} images, {max(PER_FEATURE * features, FEWEST)} needed"
 
 
 def figure(table: pd.DataFrame, subject: str) -> Figure | None:

@@ -77,3 +77,18 @@ def test_reports_verdicts_holds_them():
     made = frame(counterfactuals(good=0.5, **{"counterfactual-pgd": 0.0}))
     table = reports.verdicts(made)
     assert isinstance(table, pd.DataFrame) and set(table["explainer"]) == {"good", "counterfactual-pgd"}
+
+
+def test_a_way_back_has_to_come_nearer_than_the_far_end():
+    far = np.linspace(0.2, 0.3, 20)
+    parts = [
+        part
+        for name, back in (("pe", far / 4), ("stays", far))
+        for part in (rows(name, "cycles", "away", far), rows(name, "cycles", "cycle-error", back))
+    ]
+    parts.append(rows("one", "cycles", "cycle-error", [0] * 20, status="not-applicable"))
+    table = judge(frame(parts))
+    assert verdict(table, "pe", "cycles").verdict == "PASS"
+    assert verdict(table, "pe", "cycles").estimate == pytest.approx(0.1875)
+    assert verdict(table, "stays", "cycles").verdict == "FAIL"
+    assert verdict(table, "one", "cycles").verdict == "N/A" and "no way back" in verdict(table, "one", "cycles").reason

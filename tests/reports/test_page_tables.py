@@ -27,17 +27,23 @@ def square(explainer, energies, restored=()):
 
 
 SETS = {"set-size": 700.0, "feature-size": 64.0, "fid": 10.0, "fid-floor": 1.0, "kid": 5.0, "kid-floor": 0.1,
-        "size-present": 300.0, "kid-present": 6.0, "size-absent": 40.0}  # fmt: skip
+        "group-features": 20.0, "members-present": 300.0, "fid-present": 3.0, "kid-present": 6.0, "fid-floor-present": 0.5,
+        "kid-floor-present": 0.25, "members-absent": 199.0, "fid-floor-absent": 0.5, "kid-floor-absent": 0.25}  # fmt: skip
 
 
-def test_groups_that_were_refused_say_how_many_images_they_need():
+def test_groups_show_n_and_d_and_those_that_were_refused_how_many_images_they_need():
     table = distance_tables.distances(records(whole(SETS))).set_index("group")
-    assert list(table.index) == ["overall", "present", "absent"] and table.loc["overall", "remark"] == ""
-    assert table.loc["overall", ["fid", "fid_floor", "kid"]].tolist() == [10.0, 1.0, 5.0]
-    assert (
-        table.loc["present", "remark"] == "fid refused: 300 images, 640 needed" and table.loc["present", "kid"] == 6.0
-    )
-    assert table.loc["absent", "remark"] == "fid refused: 40 images, 640 needed; kid refused: 40 images, 100 needed"
+    assert list(table.index) == ["overall", "present", "absent"] and list(table["remark"][:2]) == ["", ""]
+    assert table.loc["overall", ["n", "d", "fid", "fid_floor", "kid"]].tolist() == [700, 64, 10.0, 1.0, 5.0]
+    shown = ["n", "d", "fid", "fid_floor", "kid", "kid_floor"]
+    assert table.loc["present", shown].tolist() == [200, 20, 3.0, 0.5, 6.0, 0.25]
+    assert table.loc["absent", ["n", "d"]].tolist() == [199, 20] and np.isnan(table.loc["absent", "fid"])
+    assert table.loc["absent", "remark"] == "refused: 200 images, not 199, are needed"
+    few = {"fid": "fid", "present": "fid-floor-present", "floor": "kid-floor-present"}.values()
+    less = {name: value for name, value in SETS.items() if name not in few} | {"set-size": 300.0}
+    table = distance_tables.distances(records(whole(less))).set_index("group")
+    assert table.loc["overall", "remark"] == "fid refused: 300 images, 640 needed"
+    assert table.loc["present", "remark"] == "no floor: 400 real images are needed"
     many = {name: value for name, value in SETS.items() if not name.endswith(("present", "absent"))}
     assert list(distance_tables.distances(records(whole(many)))["group"]) == ["overall"]
 
@@ -63,6 +69,6 @@ def test_both_stand_on_the_page_with_the_comparison(tmp_path):
     store.write_picture("cd" * 32, arrays, meta)
     written = {path.name for path in reports.write_report(store.path)}
     text = (store.path / "report" / "index.html").read_text()
-    assert "Distances to real images" in text and "The planted square" in text and "640 needed" in text
+    assert "Distances to real images" in text and "The planted square" in text and "not 199" in text
     assert {"distances.csv", "distances.md", "planted-square.csv", "planted-square.md"} <= written
     assert any(name.startswith("square-m") for name in written)

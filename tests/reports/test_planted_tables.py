@@ -120,6 +120,18 @@ def test_sets_keep_numbers_of_images_and_of_sets_apart():
     assert pd.isna(table.loc[("spread", "fid")].ci_low)
     near = table.loc[("spread", "closeness")]
     assert near.value == 0.75 and near.ci_low < 0.75 < near.ci_high and near.n == 100
+    assert set(table["remark"]) == {""} and pd.isna(near.among)
     drawn = set_tables.figure(table.reset_index(), "m")
     assert [axis.get_title() for axis in drawn.get_axes()] == ["kid", "closeness"]
     assert set_tables.figure(table.reset_index(), "other") is None
+
+
+def test_a_refused_distance_leaves_its_reason_and_closeness_its_chance_level():
+    parts = [
+        rows("m", "pe", "extreme", measure, [value], image=False)
+        for measure, value in (("set-size", 128), ("feature-size", 64), ("kid", 0.5), ("closeness-among", 128))
+    ]
+    parts.append(rows("m", "pe", "extreme", "closeness", np.arange(128) < 64))
+    table = set_tables.asked_sets(frame(parts)).set_index("measure")
+    assert table.loc["fid", "remark"] == "fid refused: 128 images, 640 needed" and np.isnan(table.loc["fid", "value"])
+    assert table.loc["kid", "remark"] == "" and table.loc["closeness", "among"] == 128
