@@ -202,13 +202,8 @@ def as_partial(made: Tensor | Partial | Explanation) -> Partial:
     Raises:
         TypeError: something else.
     """
-    if isinstance(made, Explanation):
-        return Partial(made.attribution, made.residual, made.counterfactual, made.trajectory, extra=made.extra,
-                       outcome=made.outcome)  # fmt: skip
-    if isinstance(made, Partial):
-        return made
-    if isinstance(made, Tensor):
-        return Partial(made)
+    if isinstance(made, Tensor | Partial | Explanation):
+        return Partial.of(made)
     raise TypeError(
         f"it returned {type(made).__name__}; return a tensor (N, 1 or C, H, W) or an explainers.Explanation"
     )
