@@ -191,7 +191,8 @@ def _nearest(subject: Subject, images: Tensor, members: np.ndarray, number: int)
 def _probes(subject: Subject, images: Tensor, targets: Tensor, probe: str, seed: int, anchor: Anchor | None) -> Tensor:
     """The probe classes, those of the trained network where there is an anchor."""
     asked = subject if anchor is None else anchor.trained
-    return probes_of(asked, images, asked.predict_logits(images).float(), targets, probe, seed)
+    logits = asked.predict_logits(images, rows_for(images)).float()
+    return probes_of(asked, images, logits, targets, probe, seed)
 
 
 def _made(

@@ -86,6 +86,38 @@ def blind():
     return Blind(1, 4, 4)
 
 
+class CountedPixels(Squashed):
+    """Notes in `seen` how many images it draws at once."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.seen = []
+
+    def decode(self, z):
+        self.seen.append(len(z))
+        return super().decode(z)
+
+
+class CountedBlind(Blind):
+    """The same without an encoder."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.seen = []
+
+    def decode(self, z):
+        self.seen.append(len(z))
+        return super().decode(z)
+
+
+def counted_pixels():
+    return CountedPixels(1, 4, 4)
+
+
+def counted_blind():
+    return CountedBlind(1, 4, 4)
+
+
 def not_a_number():
     made = Squashed(1, 4, 4)
     made.gain.fill_(float("nan"))

@@ -16,6 +16,7 @@ from models.seeds import generator
 from ... import registry
 from ...base import Partial
 from ...controls import image_key
+from ...passes import rows_for
 from ..fits import Recipe, State, load
 from .fitting import Options, fit
 from .networks import LATENT, AeVae
@@ -68,7 +69,8 @@ def ae_vae(
     check(NAME, map, samples, threshold)
     params = {**registry.card(NAME).params, **options, "layer": layer}
     pair = fitted(subject, NAME, params).to(images.device)
-    embeddings = embedder(subject, layer)(images)
+    embed = embedder(subject, layer)
+    embeddings = torch.cat([embed(part) for part in images.split(rows_for(images))])
     maps, centres, largest = [], [], []
     with torch.no_grad():
         for image, embedding in zip(images.float(), embeddings, strict=True):

@@ -78,7 +78,7 @@ def progressive_exaggeration(
     # frames run towards the other class, for which both ways of counting ask for the same rising probabilities
     towards = torch.where(upward[:, None], achieved, 1 - achieved)
     probabilities = torch.stack([1 - achieved, achieved], 2)
-    start = torch.sigmoid(odds(images))
+    start = torch.sigmoid(torch.cat([odds(part) for part in images.split(rows_for(images))]))
     already = torch.where(upward, start, 1 - start) > 0.5
     flipped = towards[:, -1] > 0.5
     outcome = tuple(
