@@ -126,7 +126,7 @@ def _gate(table: pd.DataFrame, suite: str, checks: Sequence[str]) -> dict[str, s
         bad = {str(word): where for word, where in words.items() if word != "PASS"}
         if not bad:
             found[str(name)] = "PASS" if part["subject"].nunique() == subjects else NOT_RUN
-        elif subjects == 1:
+        elif len(bad) == 1 and len(next(iter(bad.values()))) == subjects:
             found[str(name)] = next(iter(bad))
         else:
             found[str(name)] = "; ".join(f"{word} on {', '.join(map(str, where))}" for word, where in bad.items())

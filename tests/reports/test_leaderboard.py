@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -221,10 +222,19 @@ def test_a_gate_is_passed_on_every_model_or_not_at_all():
     assert module._gate(table, "s", ("c",)) == {"a": "PASS", "b": "FAIL on m2", "c": "not run"}
     assert module._gate(table[table["subject"] == "m2"], "s", ("c",)) == {"a": "PASS", "b": "FAIL"}
     assert module._gate(table, "s", ("other",)) == {}
+    everywhere = table[table["explainer"] == "a"].assign(explainer="d", verdict="FAIL")
+    assert module._gate(pd.concat([table, everywhere]), "s", ("c",))["d"] == "FAIL"
     # A model with known pairs of classes is judged by them, another one by its two most likely classes.
     likely = table[table["subject"] == "m1"].assign(check="top2", verdict="FAIL")
     both = pd.concat([table, likely, likely.assign(subject="m3")])
     assert module._gate(both, "s", ("c", "top2"))["a"] == "FAIL on m3"
+
+
+def test_a_verdict_on_some_models_has_its_colour_on_the_page(board):
+    rows = board.rows.assign(randomisation="FAIL on m1, m2; N/A on m3")
+    page = leaderboard_output.to_page(dataclasses.replace(board, rows=rows))
+    assert '<span class="badge v-fail">FAIL</span> <span class="faint small">on m1, m2</span>; ' in page
+    assert '<span class="badge v-na">N/A</span> <span class="faint small">on m3</span></td>' in page
 
 
 def test_only_certified_pairs_are_ranked(tmp_path):
