@@ -17,7 +17,7 @@ from .config import Config
 from .protocols import Protocol
 from .traits import CheckFacts, ExplainerFacts, SubjectFacts
 
-_DECLARED = ("per_search", "family", "staged", "draws", "block", "about_model", "truth", "fitted")
+_DECLARED = ("per_search", "family", "staged", "draws", "block", "about_model", "truth", "fitted", "searching")
 
 
 @dataclass(frozen=True)

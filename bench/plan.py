@@ -250,7 +250,7 @@ def _check_tasks(
         else [
             (each.name, each.identity, each.cost, each.text, facts.per_search * bool(each.info.get("anchors")))
             for each in explainers
-            if each.info.get("amortised") or not facts.fitted
+            if (each.info.get("amortised") or not facts.fitted) and (each.info.get("anchors") or not facts.searching)
         ]
     )
     for start, stop in blocks(images, facts.block)[: 1 if facts.about_model else None]:

@@ -76,6 +76,7 @@ _SUITES = (
             "class-similarity",
             "class-similarity-top2",
             "class-similarity-least",
+            "class-similarity-probes",
             "class-ceiling",
             "class-floor",
             "grid-localisation",

@@ -91,6 +91,7 @@ class CheckFacts:
     about_model: bool = False
     truth: tuple[str, ...] = ()
     fitted: bool = False
+    searching: bool = False
 
     def applies(self, subject: SubjectFacts) -> bool:
         """Whether the check can be made on the images of a subject."""

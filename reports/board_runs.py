@@ -21,7 +21,11 @@ GATES = {
     "class discrimination": ("class-discrimination", ("class-similarity", "class-similarity-top2")),
 }
 """Gate to the suite and the checks whose verdict it is: the first of them that a model has.  Two classes that an image is
-known to show are only known on made images; elsewhere the two most likely ones take their place."""
+known to show are only known on made images; elsewhere the two most likely ones take their place, and for searches between two
+classes, see `INSTEAD`, one class towards two probes."""
+
+INSTEAD = {"class-similarity-top2": "class-similarity-probes"}
+"""Check to the one that takes its place for the explainers that have it."""
 
 OWN_DATA = "its own images"
 

@@ -14,7 +14,8 @@ from reports.grid import ABSENT, Block, blocks
 from reports.schema import STATUSES
 
 SUITE = "class-discrimination"
-ALIKE = ("class-similarity", "class-similarity-top2", "class-similarity-least")
+PROBES, TOP2 = "class-similarity-probes", "class-similarity-top2"
+ALIKE = ("class-similarity", PROBES, TOP2, "class-similarity-least")
 LOCATED = ("grid-localisation", "planted-cue")
 EXACT = "exact-zero"
 _ABSTAINS = "abstains"

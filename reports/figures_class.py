@@ -38,9 +38,12 @@ _CELLS = (
     "the other cells."
 )
 _NAMES = {"grid-localisation": "mosaics", "planted-cue": "planted cues"}
-_MARKERS = {"class-similarity": "o", "class-similarity-top2": "s", "class-similarity-least": "^"}
+_MARKERS = {
+    "class-similarity": "o", "class-similarity-probes": "D", "class-similarity-top2": "s", "class-similarity-least": "^",
+}  # fmt: skip
 _SHORT = {
     "class-similarity": "two classes shown",
+    "class-similarity-probes": "one class towards two probes",
     "class-similarity-top2": "most and second most likely",
     "class-similarity-least": "most and least likely",
 }

@@ -1,11 +1,13 @@
 """Verdicts on class discrimination: does a map answer for its class, and does it point at the evidence of that class?
 
-`class-similarity`, `-top2`, `-least`: calibrated as randomisation is.  S is the similarity of the maps for two
+`class-similarity`, `-probes`, `-top2`, `-least`: calibrated as randomisation is.  S is the similarity of the maps for two
 classes, C that of repeated runs for one class (ceiling), F that with fully re-initialised models (floor), and
 D = (C - S) / (C - F): 0 = blind to the class, 1 = as different as a full re-draw.  FAIL if the upper bound of D is
 below the threshold, PASS if the lower bound is above it, INCONCLUSIVE between.  Without a scale (C - F < 0.1):
 UNRELIABLE if repeated runs do not agree (C < 0.5), FAIL if the maps do not change with the class either, N/A if they
-change with the class and not with the model, which no method that explains a model does.
+change with the class and not with the model, which no method that explains a model does.  Searches between the explained and
+a probe class are asked for one class towards two probes (`-probes`); their ceiling is another beginning and their floor a
+random latent move.  `-top2` is N/A for them: it swaps the two classes of one question, whose answer lies between both.
 
 `grid-localisation`, `planted-cue`: a gate.  The share of positive relevance on the evidence of the class is set
 against three things that know nothing of the class, paired per image: chance (the share of the pixels), the centre
@@ -30,7 +32,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from reports import stats
-from reports.class_values import ALIKE, EXACT, LOCATED, Values
+from reports.class_values import ALIKE, EXACT, LOCATED, PROBES, TOP2, Values
 from reports.frame import Group
 from reports.verdict import AGREES, COLUMNS, SMALLEST_GAP, threshold_of
 
@@ -115,6 +117,10 @@ class _Table:
             return Judgement("UNDEFINED", self.values.nothing(group, "no values yet"))
         if not asked:
             return self._unasked(group)
+        if check == TOP2 and self.values.of((*group[:3], PROBES), MEASURE):
+            same = _mean(self.values.of(group, MEASURE))
+            why = f"it swaps the two classes of one question, similarity {same:z.3f}; `{PROBES}` keeps one and changes the other"
+            return Judgement("N/A", why)
         silent = self.values.silent(group) if check in LOCATED else set()
         flat = [image for image, status in statuses.items() if status in _DEGENERATE and image not in silent]
         kind = "constant" if counts["degenerate-constant"] > counts["degenerate-zero"] else "zero"
@@ -128,8 +134,11 @@ class _Table:
 
     def _unasked(self, group: Group) -> Judgement:
         """Why no image could be asked, which is the same for all explainers if the model or the images are the cause."""
+        if group[3] == PROBES:
+            return Judgement("N/A", "it does not search between two classes, or there is no third one to ask about")
         if self.values.anyone(group):
-            return Judgement("N/A", "this explainer needs images whose evidence is known")
+            why = "this explainer needs images whose evidence is known, or was fitted to images of another kind"
+            return Judgement("N/A", why)
         what = "fewer than two of the classes" if group[3] == "class-similarity" else "none of the classes asked about"
         return Judgement("UNDEFINED", f"the model finds {what} in every image ({self.values.left_out(group)} left out)")
 
@@ -153,6 +162,11 @@ class _Table:
             for check in ("class-ceiling", "class-floor"):
                 other = (*group[:3], check)
                 if not self.values.of(other, MEASURE):
+                    if self._without_floor(other):
+                        similar = f"similarity {_mean(self.values.of(group, MEASURE)):z.3f}"
+                        why = "it was fitted to the trained model, with no fit to random ones to compare with"
+                        instead = "`collapse` and `refit` of the suite randomization ask it"
+                        return Judgement("N/A", f"{why}; {instead}: {similar}")
                     said = self.values.nothing(other, f"run the check `{check}` too")
                     return Judgement("UNDEFINED", f"there is no {check} to compare with: {said}")
             return Judgement("UNDEFINED", "no value")
@@ -162,7 +176,12 @@ class _Table:
             beside = f"; {self._kept(group)}, without it similarity {every[0].similarity:z.3f}{scale}"
         if found is None:
             return Judgement("UNDEFINED", f"no pair of classes is certified{beside}")
-        return _by_sensitivity(found[0], found[1], self.threshold, beside)
+        return _by_sensitivity(found[0], found[1], self.threshold, beside, "probe" if group[3] == PROBES else "class")
+
+    def _without_floor(self, group: Group) -> bool:
+        """Whether a floor is missing by design: it was not computed for this explainer, and for others it was."""
+        statuses = set(self.values.statuses(group, MEASURE).values())
+        return group[3] == "class-floor" and statuses == {"not-applicable"} and self.values.anyone(group)
 
     def _kept(self, group: Group) -> str:
         flags = self.values.certified(group)
@@ -261,23 +280,25 @@ def _no_scale(found: stats.Sensitivity) -> str:
     return "FAIL" if found.ceiling - found.similarity < SMALLEST_GAP else "N/A"
 
 
-def _by_sensitivity(found: stats.Sensitivity, n: int, threshold: float, beside: str) -> Judgement:
-    """Turn the calibrated sensitivity to the class into a verdict."""
+def _by_sensitivity(found: stats.Sensitivity, n: int, threshold: float, beside: str, what: str) -> Judgement:
+    """Turn the calibrated sensitivity to the class, or to the probe class, into a verdict."""
     means = f"similarity {found.similarity:z.3f}, ceiling {found.ceiling:z.2f}, floor {found.floor:z.2f}{beside}"
     flat, interval = _no_scale(found), found.interval
     words = {
-        "FAIL": "blind to the class and to the model",
+        "FAIL": f"blind to the {what} and to the model",
         "UNRELIABLE": "repeated runs do not agree with each other",
-        "N/A": "the maps change with the class and not with the model, so there is no floor",
+        "N/A": f"the maps change with the {what} and not with the model, so there is no floor",
     }
     if flat:
         return Judgement(flat, f"{words[flat]}: {means}", n)
     if np.isnan(interval.low):
         return Judgement("INCONCLUSIVE", f"no interval with fewer than two images: {means}", n, interval)
     if interval.high < threshold:
-        return Judgement("FAIL", f"the maps of two classes are alike: {means}", n, interval)
+        return Judgement(
+            "FAIL", f"the maps of two {'classes' if what == 'class' else 'probes'} are alike: {means}", n, interval
+        )
     if interval.low > threshold:
-        return Judgement("PASS", f"the maps change with the class: {means}", n, interval)
+        return Judgement("PASS", f"the maps change with the {what}: {means}", n, interval)
     return Judgement("INCONCLUSIVE", f"the interval holds the threshold {threshold:g}: {means}", n, interval)
 
 

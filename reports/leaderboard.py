@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from reports import ranks, stats
-from reports.board_runs import GATES, in_words, lacking, read
+from reports.board_runs import GATES, INSTEAD, in_words, lacking, read
 from reports.scores import RANKED, Score
 
 NOT_RUN = "not run"
@@ -111,8 +111,17 @@ def gate_rows(table: pd.DataFrame, suite: str, checks: Sequence[str]) -> pd.Data
         table: `reports.verdicts`.
         suite, checks: as in `GATES`.
     """
-    rows = table[(table["suite"] == suite) & table["check"].isin(list(checks))]
-    order = rows["check"].map({check: place for place, check in enumerate(checks)})
+    place = {check: number for number, check in enumerate(checks)}
+    place.update({other: place[check] for check, other in INSTEAD.items() if check in place})
+    rows = table[(table["suite"] == suite) & table["check"].isin(list(place))]
+    rows = rows[~(rows["check"].isin(list(INSTEAD.values())) & (rows["verdict"] == "N/A"))]
+    judged = set(zip(rows["subject"], rows["explainer"], rows["check"], strict=True))
+    replaced = [
+        (subject, explainer, INSTEAD.get(check)) in judged
+        for subject, explainer, check in zip(rows["subject"], rows["explainer"], rows["check"], strict=True)
+    ]
+    rows = rows[~np.array(replaced, dtype=bool)]
+    order = rows["check"].map(place)
     return rows[order == order.groupby(rows["subject"]).transform("min")]
 
 

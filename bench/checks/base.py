@@ -81,6 +81,7 @@ class CheckInfo:
         about_model: rows about the model alone, on the first block, without an explainer.
         truth: kinds of ground truth that the images must carry (`""`: none); empty means any images will do.
         fitted: whether it is about explainers that are fitted to the model beforehand only.
+        searching: whether it is about explainers that search between two classes only.
     """
 
     name: str
@@ -95,6 +96,7 @@ class CheckInfo:
     about_model: bool = False
     truth: tuple[str, ...] = ()
     fitted: bool = False
+    searching: bool = False
 
     @property
     def per_image(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import CheckInfo, Measure
 
 SUITE = "class-discrimination"
@@ -49,11 +51,13 @@ def class_checks(similarity: tuple[Measure, ...]) -> tuple[CheckInfo, ...]:
     """
 
     def check(
-        name: str, measures: tuple[Measure, ...], summary: str, truth: tuple[str, ...], draws: str = "once"
+        name: str, measures: tuple[Measure, ...], summary: str, truth: tuple[str, ...], draws: str = "once", **more: Any
     ) -> CheckInfo:
+        # Version 2 of ceiling and floor: searches begin anew and are moved at random, as in the randomisation suite.
+        version = 1 if draws == "once" else 2
         return CheckInfo(
-            name, 1, SUITE, measures, summary, family="discrimination", staged=False, draws=draws, block=BLOCK,
-            truth=truth,
+            name, version, SUITE, measures, summary, family="discrimination", staged=False, draws=draws, block=BLOCK,
+            truth=truth, **more,
         )  # fmt: skip
 
     # With separate heads every class sees other pixels, so that comparing their maps says nothing.
@@ -65,10 +69,15 @@ def class_checks(similarity: tuple[Measure, ...]) -> tuple[CheckInfo, ...]:
               "similarity of the maps for the most and the second most likely class", any_classes),
         check("class-similarity-least", similarity,
               "similarity of the maps for the most and the least likely class", any_classes),
+        check("class-similarity-probes", similarity,
+              "searches: similarity of the maps of one class towards two others, the second most likely and a random one",
+              any_classes, searching=True),
         check("class-ceiling", similarity,
-              "similarity of repeated runs for one class: 1 for a deterministic explainer", any_classes, "ceiling"),
+              "similarity of repeated runs for one class: 1 for a deterministic explainer; searches begin anew", any_classes,
+              "ceiling"),
         check("class-floor", similarity,
-              "similarity with maps of fully re-initialised models for the same class", any_classes, "floor"),
+              "similarity with maps of fully re-initialised models for the same class, or for searches with random latent moves "
+              "of equal length", any_classes, "floor"),
         check("grid-localisation", _LOCATED,
               "relevance inside the class's cell of a mosaic; mosaics of your own images are made and certified",
               ("", "mosaic")),

@@ -12,20 +12,44 @@ Source: Nuzzo 2020, section 7.3; Sixt, Granz, Landgraf 2020, section 5 (random l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bench.protocols import Protocol
 
+from .base import ZERO
 from .passes import Maps
 from .similarity import Reference, Similarities
 
+if TYPE_CHECKING:
+    from explainers import Explanation
+
+TRIVIAL = "trivial"
+_LEFT = ("trajectory", "extra")
+"""What nothing that picks explanations reads."""
+
 
 def picked(found: Maps, rows: Sequence[int]) -> Maps:
-    """Some of the maps of an explainer, in the given order."""
+    """Some of the maps of an explainer, in the given order, with the answers of those that search."""
     chosen = torch.as_tensor(list(rows), dtype=torch.int64, device=found.maps.device)
-    return Maps(found.maps[chosen], found.failed[chosen], found.seconds)
+    answer = None if found.answer is None else _picked(found.answer, chosen)
+    return Maps(found.maps[chosen], found.failed[chosen], found.seconds, None, answer)
+
+
+def _picked(answer: Explanation, rows: torch.Tensor) -> Explanation:
+    def of(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value[rows.to(value.device)]
+        if isinstance(value, tuple):
+            parts = isinstance(value[0], torch.Tensor)
+            return tuple(of(each) for each in value) if parts else tuple(value[row] for row in rows.tolist())
+        return value
+
+    given = {each.name: getattr(answer, each.name) for each in fields(answer) if each.name not in _LEFT}
+    return replace(answer, **{name: of(value) for name, value in given.items()}, **dict.fromkeys(_LEFT))
 
 
 def alike(
@@ -40,7 +64,7 @@ def alike(
         protocol: decides normalisation and the window of `ssim`.
 
     Returns:
-        Explainer -> values and statuses of its n pairs, 1 for equal maps.
+        Explainer -> values and statuses of its n pairs, 1 for equal maps; a search that had nothing to move gives no value.
 
     Example:
         >>> import torch
@@ -58,7 +82,13 @@ def alike(
         _stacked(first, names), flags.to(first[names[0]].maps.device), protocol, _failed(first, names)
     )
     whole = reference.compare(_stacked(second, names), _failed(second, names))
-    return {name: _part(whole, slice(place * count, (place + 1) * count)) for place, name in enumerate(names)}
+    parts = {name: _part(whole, slice(place * count, (place + 1) * count)) for place, name in enumerate(names)}
+    for name, part in parts.items():
+        outcomes = [each.outcome or ("",) * count for each in (first[name], second[name])]
+        for place, words in enumerate(zip(*outcomes, strict=True)):
+            if TRIVIAL in words:
+                part.void(place, ZERO)
+    return parts
 
 
 def _stacked(found: Mapping[str, Maps], names: Sequence[str]) -> torch.Tensor:

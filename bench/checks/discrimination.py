@@ -9,28 +9,25 @@ Source: Nuzzo 2020, section 7.3; Boehle et al. 2021 (grid pointing game); Rao et
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from bench.protocols import Protocol
 from models.base import Subject
 from models.naming import UsageError
-from models.randomize import randomized
-from models.seeds import derive
 from models.snapshot import Snapshot
 
 from .asked import FIRST, LEAST, OTHER, SECOND, SHOWN, Asked, ask
 from .base import CellResult
+from .class_answers import Answers
 from .class_rows import Sheet, picture
+from .class_searches import PROBES, other_probes
 from .class_similarity import alike, picked
-from .health import examine
 from .localisation import LEAKS, Localised, contrast, leaks, localise, nothing
 from .localisation import MEASURES as LOCALISED
-from .passes import Guard, Maps, Request, Violation, described, explain, is_signed
+from .passes import Maps, Violation, described, is_signed
 from .scenes import Scenes, composed, own
 from .similarity import MEASURES
 
@@ -117,19 +114,13 @@ class _Questions:
     ) -> None:
         self.scenes, self.subject, self.wanted, self.seed = scenes, scenes.subject, wanted, seed
         self.protocol, self.base, self.batch_size, self.pictures = protocol, base, batch_size, pictures
-        self.by_name = {explainer.name: explainer for explainer in explainers}
-        self.signed = {name: is_signed(explainer, protocol) for name, explainer in self.by_name.items()}
+        self.signed = {explainer.name: is_signed(explainer, protocol) for explainer in explainers}
         self.before = Snapshot(self.subject.model)
         self.images = scenes.images()
         self.anchor = FIRST if scenes.truth is None else SHOWN
         self.asked = self._ask()
-        self.errors: dict[str, dict[str, Any]] = {}
-        self.seconds: dict[str, float] = {}
-        # The oracle cannot be asked about images of which nothing is known: it has no answers there, which is no failure.
-        able = [
-            name for name, each in self.by_name.items() if scenes.truth is not None or each.info.requires != "evidence"
-        ]
-        self.answers = self._explained(able, derive(base, "explain", 0))
+        self.answers = Answers(scenes, explainers, self.asked, protocol, base, batch_size)
+        self.errors, self.seconds = self.answers.errors, self.answers.seconds
         self._certified: dict[str, list[bool | None]] = {}
 
     def _ask(self) -> Asked:
@@ -137,35 +128,10 @@ class _Questions:
         roles = [role for check, pair in PAIRS.items() if check in checks for role in pair]
         roles += [role for check in LOCATED if check in checks for role in (SHOWN, OTHER)]
         roles += [SHOWN] if EXACT in checks else []
-        roles += [self.anchor] if checks & {CEILING, FLOOR} else []
+        roles += [self.anchor] if checks & {CEILING, FLOOR, PROBES} else []
         logits = self.subject.predict_logits(self.images, self.batch_size or 256).double().cpu()
         scenes = self.scenes
         return ask(logits, scenes.labels, scenes.ids, scenes.shown, list(dict.fromkeys(roles)))
-
-    def _request(self, seed: int, rows: Sequence[int] | None = None) -> Request:
-        chosen = range(len(self.asked.places)) if rows is None else rows
-        places = torch.tensor([self.asked.places[row] for row in chosen], dtype=torch.int64, device=self.images.device)
-        classes = torch.tensor([self.asked.classes[row] for row in chosen], dtype=torch.int64)
-        return Request(self.images[places], classes.to(self.images.device), seed, self.protocol, self.batch_size)
-
-    def _explained(self, names: Sequence[str], seed: int, rows: Sequence[int] | None = None) -> dict[str, Maps]:
-        """The trained model's maps of these explainers, for all that is asked or for some of it."""
-        from explainers.passes import shared_passes
-
-        request = self._request(seed, rows)
-        found: dict[str, Maps] = {}
-        if not len(request.targets) or not names:
-            return found
-        guard = Guard(self.subject, request)
-        with shared_passes():
-            for name in names:
-                start = time.perf_counter()
-                try:
-                    found[name] = guard.explain(self.by_name[name])
-                except Exception as error:
-                    self.errors[name] = described(error, 0)
-                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        return found
 
     def run(self) -> Iterator[CellResult]:
         """All wanted results, check by check."""
@@ -188,7 +154,8 @@ class _Questions:
 
     def _measured(self, check: str, names: list[str]) -> tuple[dict[str, Sheet], dict[str, Any] | None]:
         """What a check measured, per explainer, or why the images cannot be scored; failing explainers go to `errors`."""
-        measure = {CEILING: self._repeated, FLOOR: self._redrawn, EXACT: self._leaks}.get(check)
+        special = {CEILING: self._repeated, FLOOR: self._redrawn, PROBES: self._probed, EXACT: self._leaks}
+        measure = special.get(check)
         if measure is None:
             measure = self._pair if check in PAIRS else self._located
         try:
@@ -214,7 +181,7 @@ class _Questions:
     def _pair(self, check: str, names: list[str]) -> dict[str, Sheet]:
         first, second = PAIRS[check]
         one, two = self._both(first, second)
-        other = {name: picked(maps, two) for name, maps in self.answers.items()}
+        other = {name: picked(maps, two) for name, maps in self.answers.maps.items()}
         sheets = self._compared(check, first, names, one, other)
         if check == "class-similarity":
             pairs = list(zip(self._certificates(SHOWN), self._certificates(OTHER), strict=True))
@@ -227,7 +194,9 @@ class _Questions:
         self, check: str, role: str, names: Sequence[str], rows: list[int], other: dict[str, Maps]
     ) -> dict[str, Sheet]:
         """Similarity of the trained model's maps in a role with other maps; what cannot be compared is not applicable."""
-        first = {name: picked(self.answers[name], rows) for name in names if name in self.answers and name in other}
+        first = {
+            name: picked(self.answers.maps[name], rows) for name in names if name in self.answers.maps and name in other
+        }
         found = alike(first, other, self.signed, self.protocol) if rows else {}
         sheets = {}
         for name in names:
@@ -242,39 +211,24 @@ class _Questions:
 
     def _repeated(self, check: str, names: list[str]) -> dict[str, Sheet]:
         rows = self._numbers(self.anchor)
-        again = {name: picked(maps, rows) for name, maps in self.answers.items()}
-        drawn = [name for name in names if name in again and self.by_name[name].info.stochastic]
-        again.update(self._explained(drawn, derive(self.base, "class ceiling", self.seed), rows))
+        again = self.answers.again(names, rows, self.seed)
         return self._compared(check, self.anchor, [name for name in names if name not in self.errors], rows, again)
+
+    def _probed(self, check: str, names: list[str]) -> dict[str, Sheet]:
+        """The explained class against two probe classes, one after the other, for explainers that search between two."""
+        rows = self._numbers(self.anchor)
+        found = self.answers.towards_another(names, rows) if self.subject.num_classes > 2 else {}
+        sheets = self._compared(check, self.anchor, [name for name in names if name not in self.errors], rows, {})
+        for name, other in found.items():
+            places = other_probes(picked(self.answers.maps[name], rows), other)
+            kept = [rows[place] for place in places]
+            sheets.update(self._compared(check, self.anchor, [name], kept, {name: picked(other, places)}))
+        return sheets
 
     def _redrawn(self, check: str, names: list[str]) -> dict[str, Sheet]:
         rows = self._numbers(self.anchor)
-        model = randomized(
-            self.subject, self.subject.stages, base=derive(self.base, "floor"), seed=self.seed,
-            init=self.protocol.init, batchnorm=self.protocol.batchnorm,
-        )  # fmt: skip
-        labels = torch.tensor(self.scenes.labels, device=self.images.device)
-        healthy = examine(model, self.images, labels, self.batch_size).healthy
-        drawn = self._of(model, names, rows) if healthy and rows else {}
+        drawn = self.answers.without_the_model(names, rows, self.seed) if rows else {}
         return self._compared(check, self.anchor, [name for name in names if name not in self.errors], rows, drawn)
-
-    def _of(self, model: Subject, names: Sequence[str], rows: list[int]) -> dict[str, Maps]:
-        """Maps of another model, with the random numbers of the trained model's maps."""
-        from explainers.passes import shared_passes
-
-        request = self._request(derive(self.base, "explain", 0), rows)
-        found: dict[str, Maps] = {}
-        with shared_passes():
-            for name in names:
-                if name not in self.answers:
-                    continue
-                start = time.perf_counter()
-                try:
-                    found[name] = explain(self.by_name[name].anchored(self.subject), model, request)
-                except Exception as error:
-                    self.errors[name] = described(error, self.subject.stages[-1].index)
-                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        return found
 
     def _certificates(self, role: str) -> list[bool | None]:
         if role not in self._certified:
@@ -305,9 +259,9 @@ class _Questions:
     def _localised(self, name: str, rows: Sequence[int], evidence: Sequence[int]) -> Localised:
         """Maps of some explanations against the evidence of the classes of these or of others."""
         masks = self._masks(evidence)
-        if name not in self.answers:
+        if name not in self.answers.maps:
             return nothing(len(rows))
-        here = picked(self.answers[name], rows)
+        here = picked(self.answers.maps[name], rows)
         return localise(here.maps, masks, here.failed)
 
     def _leaks(self, check: str, names: list[str]) -> dict[str, Sheet]:
@@ -316,7 +270,7 @@ class _Questions:
         self._certificates(SHOWN)
         for name in names:
             sheet = sheets[name] = self._sheet(check, SHOWN, name)
-            here = picked(self.answers[name], rows) if name in self.answers else None
+            here = picked(self.answers.maps[name], rows) if name in self.answers.maps else None
             found = None if here is None else leaks(here.maps, self._masks(rows), here.failed)
             for measure in LEAKS:
                 if found is None:
@@ -329,7 +283,7 @@ class _Questions:
         """The maps of the first images for two classes, with the checks whose pictures are drawn."""
         known = self.scenes.truth is not None
         pictured = ("class-similarity" if known else "class-similarity-top2", *(LOCATED if self.scenes.made else ()))
-        if not self.pictures or check not in pictured or name not in self.answers:
+        if not self.pictures or check not in pictured or name not in self.answers.maps:
             return None
         one, two = self._both(*PAIRS.get(check, (SHOWN, OTHER)))
         one, two = one[: self.pictures], two[: self.pictures]
@@ -344,6 +298,6 @@ class _Questions:
             "signed": self.signed[name], "images": [self.scenes.ids[place] for place in places], "layers": [],
             "targets": classes, "classes": [[names[label] for label in pair] for pair in classes],
         }  # fmt: skip
-        maps = self.answers[name].maps
+        maps = self.answers.maps[name].maps
         masks = (self._masks(one), self._masks(two)) if known else None
         return picture(meta, self.images[places], maps[one], maps[two], masks, self.scenes.boxes(places))
