@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 import typer
 
+COMPUTING = ("torch", "torchvision", "captum", "skimage", "joblib", "safetensors")
+"""Packages that may be missing where results are only read."""
+
 DONE, REGRESSION, USAGE, INCOMPLETE, NOT_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
@@ -32,6 +35,14 @@ def guarded(verbose: bool = False, resume: str = "") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except UsageError as error:
         _report(error, verbose)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in COMPUTING:
+            raise
+        say(
+            f"error: this command needs {missing}, which is not installed here: pip install sanity-bench installs everything"
+        )
+        raise typer.Exit(USAGE) from None
     except ValueError as error:
         # The errors of `reports` are plain ValueErrors of their own, since it imports none of the other packages.
         import reports

@@ -17,7 +17,7 @@ import sys
 class Hidden:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("torch", "torchvision", "captum", "skimage", "joblib", "safetensors"):
-            raise ImportError(f"{name} is not installed here")
+            raise ModuleNotFoundError(f"{name} is not installed here", name=name)
 sys.meta_path.insert(0, Hidden())
 """
 
@@ -69,3 +69,12 @@ def test_the_commands_work(tmp_path):
         code += "assert done.exit_code == 0, (done.output, done.exception)\n"
     run(code)
     assert all((tmp_path / name).exists() for name in ("c.html", "c.xml", "l.md", "m/config.json", "r.csv"))
+
+
+def test_a_command_that_computes_says_what_is_missing():
+    said = run(
+        "from typer.testing import CliRunner\nfrom bench.cli import app\n"
+        "done = CliRunner().invoke(app, ['run', '--suite', 'smoke', '--model', 'fmnist-vgg'])\n"
+        "print(done.exit_code, done.output)"
+    )
+    assert said.startswith("2 error: this command needs ") and "not installed here: pip install" in said
