@@ -120,5 +120,7 @@ class Browser:
     def errors(self):
         """What went wrong on the page, and what it asked the network for."""
         wrong = [e for e in self.said if e.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
+        called = [e for e in self.said if e.get("method") == "Runtime.consoleAPICalled"]
+        wrong += [e for e in called if e["params"]["type"] in ("error", "assert")]
         asked = [e["params"]["request"]["url"] for e in self.said if e.get("method") == "Network.requestWillBeSent"]
         return wrong, [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]

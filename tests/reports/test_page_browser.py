@@ -14,11 +14,20 @@ import reports
 
 pytestmark = pytest.mark.skipif(keyboard.CHROMIUM is None, reason="no chromium here")
 
+NAMES = ("sensitive", "guided", "edge-detector", "failing", "borderline", "random")
+TEXTS = (
+    "body",
+    *(f".badge.v-{word}" for word in ("pass", "fail", "undefined", "inconclusive", "unreliable")),
+    ".faint",
+    "nav a",
+)
+"""Texts of every kind: each must stand out from the page in light and in dark."""
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    store = synthetic.build(folder / "a", ("sensitive", "guided", "edge-detector", "failing"), images=3, seeds=3)
+    store = synthetic.build(folder / "a", NAMES, images=3, seeds=3)
     return reports.write_report(store.path)[0]
 
 
@@ -77,7 +86,7 @@ def test_pointing_at_a_verdict_tells_its_interval_and_a_click_leads_to_its_evide
 def test_everything_can_be_reached_by_keyboard(browser):
     browser.value("document.getElementById('filter-name').focus()")
     browser.press(*"guid")
-    assert browser.value("document.getElementById('filter-count').textContent") == "1 of 4 rows"
+    assert browser.value("document.getElementById('filter-count').textContent") == "1 of 6 rows"
     for _ in range(20):
         browser.press("Tab")
         if browser.value("document.activeElement.matches('a.cell')"):
@@ -109,14 +118,14 @@ def test_in_the_dark_everything_is_dark_and_still_told_apart(browser):
     media(browser, prefers_color_scheme="dark")
     browser.until("getComputedStyle(document.body).backgroundColor === 'rgb(18, 22, 29)'")
     paper = luminance(browser, "body", "backgroundColor")
-    for name in ("body", ".badge.v-pass", ".badge.v-fail", ".badge.v-undefined", ".faint", "nav a"):
+    for name in TEXTS:
         assert (luminance(browser, name, "color") + 0.05) / (paper + 0.05) >= 4.5, name
     browser.until(f"document.querySelector('picture img').currentSrc.length !== {light}"
                   f" || document.querySelector('picture img').currentSrc !== {json.dumps(source)}")  # fmt: skip
     media(browser, prefers_color_scheme="light")
     browser.until("getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'")
     paper = luminance(browser, "body", "backgroundColor")
-    for name in ("body", ".badge.v-pass", ".badge.v-fail", ".badge.v-undefined", ".faint", "nav a"):
+    for name in TEXTS:
         assert (paper + 0.05) / (luminance(browser, name, "color") + 0.05) >= 4.5, name
 
 
@@ -126,6 +135,14 @@ def test_on_paper_nothing_is_hidden_or_cut(browser):
     media(browser, media="print")
     assert browser.value("getComputedStyle(document.querySelector('.filter')).display") == "none"
     rows = "[...document.querySelectorAll('#matrix tbody tr')].map((row) => getComputedStyle(row).display)"
-    assert shown(browser, rows) == ["table-row"] * 4, "a filter of the screen does not reach the paper"
+    assert shown(browser, rows) == ["table-row"] * 6, "a filter of the screen does not reach the paper"
     pdf = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True)["data"])
     assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type ?/Page\b", pdf)) > 1
+
+
+def test_what_the_console_is_told_counts_as_an_error(browser):
+    browser.value("console.error('planted')")
+    browser.value("console.log('harmless')")
+    (wrong,), _ = browser.errors()
+    assert wrong["params"]["args"][0]["value"] == "planted"
+    browser.said.clear()
