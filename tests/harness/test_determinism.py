@@ -59,6 +59,17 @@ def test_no_bit_changes_in_processes(what, alone, tmp_path, monkeypatch):
     assert {record["numerics"]["threads"] for record in computed(place)} == {1}
 
 
+@pytest.mark.slow
+def test_no_bit_changes_in_processes_on_a_shipped_classifier(tmp_path):
+    names = ("saliency", "guided-backprop", "gradcam", "lrp-a2b1", "lrp-a9b8", "integrated-gradients")
+    options = {"suite": "smoke", "model": "fmnist-vgg", "explainers": ",".join(names), "images": 2, "seeds": 2}
+    one, two = (package.run(**options, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2))
+    assert one.complete and two.complete and one.computed == two.computed == one.expected
+    frame = values(one.path)
+    assert set(names) <= set(frame["explainer"]) and frame["value"].notna().mean() > 0.9
+    same(two.path, one.path)
+
+
 def test_an_explainer_is_the_same_with_and_without_others(alone, tmp_path):
     few = values(variant(tmp_path / "run", {"explainers": "toy-noisy"}))
     whole = values(alone)
