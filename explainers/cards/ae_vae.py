@@ -22,7 +22,10 @@ CARDS: tuple[Info, ...] = (
     Info(
         "siamese-ae-vae", "The same for pairs: of the codes redrawn around one image those nearest to the other image (or "
         "farthest from it) are kept, and the map is their mean decoded image against the one at the centre. In the registry "
-        "the partner comes from the reference images; explain_pairs takes any pair.",
+        "the partner comes from the reference images; explain_pairs takes any pair. From the paper: redrawing around the code, "
+        "the nearest kept for similar pairs and the farthest for dissimilar ones, their mean as the map. Ours: 5,000 and 15 are "
+        "read as candidates and kept ones, distances are taken between codes, the map is against the decoded centre and not the "
+        "image (map=signed-input), the partner is the nearest reference or one of the farther half.",
         "Utkin et al. 2021, section V", "R = mean_{k in nearest(b)} decode(a_k) - decode(g(h(x)))",
         "a network whose output is an embedding; fitted to these weights with `bench train siamese-ae-vae --model M`",
         "not tested in the literature we know",

@@ -23,7 +23,8 @@ CARDS: tuple[Info, ...] = (
     ),
     Info(
         "xgem-eq", "CDeepEx without a word on third classes: the baseline of its authors, who call it xGEMs. A third class is "
-        "often likelier than both at its end.",
+        "often likelier than both at its end. From the thesis: the problem and its one constraint. Ours, as for cdeepex: the "
+        "updates of the multiplier, the clamp inside the search, the residual kept as I - G(z0).",
         _THESIS, "min |z - z0|^2 with llh(true) = llh(probe)", "a generator for the data", "not tested in the literature we know",
         "contrastive.cdeepex:xgem_eq", "contrastive", version=2, cost=450, memory=3.0, anchors=True, stochastic_with=_DRAWN,
         params={"generator": "vae", "probe": "second", "begin": "mean", "profile": "fast", "residual": True},
@@ -31,7 +32,8 @@ CARDS: tuple[Info, ...] = (
     Info(
         "xgem", "Descends in the latent space on the distance to the image plus the cross-entropy to the probe class, until the "
         "network says probe with probability `goal`. The map is the difference to the generator's own picture of the image, "
-        "unless residual=true.",
+        "unless residual=true. From the paper: the loss, the start at the encoder's code, no residual. Ours: distance as the "
+        "mean over pixels, its three weights tried in turn, Adam with 100 steps of 0.05, stopping at `goal`, `ask=tenths`.",
         "Joshi et al. 2018", "min d(x, G(z)) + w CE(f(G(z)), probe), w = 0.1, 1, 10", "a generator for the data",
         "not tested in the literature we know",
         "contrastive.xgem:xgem", "contrastive", version=2, cost=250, memory=3.0, anchors=True, stochastic_with=_DRAWN,
