@@ -18,7 +18,7 @@ _CLEAN = "cdeepex[generator=fashion-mnist-vae,probe=8]"
 _OTHER = "cdeepex[generator=fashion-mnist-vae-biased]"
 _OWN_THOROUGH = "cdeepex[generator=fashion-mnist-vae-biased,probe=8,profile=thorough]"
 _CLEAN_THOROUGH = "cdeepex[generator=fashion-mnist-vae,probe=8,profile=thorough]"
-"""The same searches with more and smaller steps, on more images, where the controls are compared."""
+"""The same searches with more and smaller steps."""
 _HALF = "cdeepex[generator=fashion-mnist-vae-half]"
 """The generator knows classes 0 to 4 and explains images of the other five."""
 _FLIP = "xgem[goal=0.95,probe=8]"
@@ -173,9 +173,9 @@ SUITE = Suite(
         _part("biased square", ("square-shortcut", "planted-square"), (_OWN, _CLEAN, *_DIRECT),
               ("models.studies:biased", "models.studies:plain"), "64 256 1000"),
         _part("biased square, thorough search", ("planted-square",), (_OWN_THOROUGH, _CLEAN_THOROUGH),
-              ("models.studies:biased",), "256 256 1000"),
+              ("models.studies:biased",), "64 256 1000"),
         _part("clean network, thorough search", ("planted-square",), (_OWN_THOROUGH,), ("models.studies:plain",),
-              "256 256 1000"),
+              "64 256 1000"),
         _part("bags more and more", ("counterfactual",), ("cdeepex[probe=8]", _FLIP, f"{_PGD}[probe=8]"),
               tuple(f"models.studies:{name}" for name in _STEPS.values()), "64 256 1000"),
         _part("equal moves", ("equal-moves",), ("cdeepex[probe=8]",),
