@@ -207,3 +207,28 @@ def test_the_gate_stands_first_where_the_images_were_made_for_it(pair, first):
     records = [*located("e", 0.6), *similar("e", 0.4, check=pair), *BASELINES]
     table = judge(schema.check(pd.DataFrame(records)))
     assert table[table["explainer"] == "e"]["check"].tolist()[0] == first
+
+
+def test_two_probes_take_the_place_of_two_swapped_classes():
+    swapped = rows("e", "class-similarity-top2", "ssim", 1.0)
+    records = [*similar("e", 0.3, check="class-similarity-probes"), *swapped]
+    row = judged(records, check="class-similarity-probes")
+    assert row["verdict"] == "PASS" and "change with the probe" in row["reason"]
+    row = judged(records, check="class-similarity-top2")
+    assert row["verdict"] == "N/A" and "similarity 1.000" in row["reason"]
+    # an explainer without a probe is judged by the two classes
+    assert judged(similar("e", 1.0, check="class-similarity-top2"), check="class-similarity-top2")["verdict"] == "FAIL"
+    alike = judged(similar("e", 0.99, check="class-similarity-probes"), check="class-similarity-probes")
+    assert alike["verdict"] == "FAIL" and "two probes are alike" in alike["reason"]
+    nobody = rows("e", "class-similarity-probes", "ssim", 0.0, ["not-applicable"] * IMAGES)
+    assert judged(nobody, check="class-similarity-probes")["verdict"] == "N/A"
+
+
+def test_what_was_fitted_beforehand_has_no_floor():
+    check = "class-similarity-least"
+    fitted = [row for row in similar("f", 0.5, check=check) if row["check"] != "class-floor"]
+    fitted += rows("f", "class-floor", "ssim", 0.0, ["not-applicable"] * IMAGES)
+    row = judged([*fitted, *similar("e", 0.3, check=check)], "f", check)
+    assert row["verdict"] == "N/A" and "no fit to random ones" in row["reason"] and "similarity 0.500" in row["reason"]
+    # where nobody has a floor, the random models are the cause
+    assert judged(fitted, "f", check)["verdict"] == "UNDEFINED"
