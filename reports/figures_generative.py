@@ -208,7 +208,7 @@ def curve(table: pd.DataFrame, subject: str, *, theme: plots.Theme = "light") ->
         return None
     colours = sns.color_palette("colorblind", n_colors=10)
     with plots.style(theme):
-        figure = plots.new_figure(6.4, 4.4)
+        figure = plots.new_figure(6.4, 4.6 + 0.17 * len(names))
         axis = figure.subplots()
         axis.plot([0, 1], [0, 1], ":", color="#767676", linewidth=1, label="as requested")
         for place, name in enumerate([*names, request_tables.UNCHANGED]):
@@ -226,7 +226,7 @@ def curve(table: pd.DataFrame, subject: str, *, theme: plots.Theme = "light") ->
         axis.set_ylim(0, 1)
         axis.set_xlabel("requested probability of the target")
         axis.set_ylabel("achieved probability")
-        axis.legend(fontsize=7, loc="upper left", frameon=False)
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     return figure
 
 
