@@ -7,6 +7,8 @@ cannot hand on is booked in the ledger, so the balance of every map can be check
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,9 +27,13 @@ class Ledger:
     def __init__(self, images: int) -> None:
         self.absorbed = torch.zeros(images, dtype=torch.float64)
 
-    def book(self, amounts: Tensor) -> None:
-        """Add amounts (a multiple of N, ...) of relevance, the rows of an image together, summed in float64."""
-        total = amounts.reshape(len(self.absorbed), -1).sum(1, dtype=torch.float64)
+    def book(self, amounts: Callable[[], Tensor]) -> None:
+        """Add amounts (a multiple of N, ...) of relevance, the rows of an image together, summed in float64.
+
+        Args:
+            amounts: gives them; a function, so that what the books cost can be told from what the map costs.
+        """
+        total = amounts().reshape(len(self.absorbed), -1).sum(1, dtype=torch.float64)
         self.absorbed = self.absorbed.to(total.device) + total
 
 
@@ -66,7 +72,7 @@ class AlphaBeta:
             return weighted(op, inputs, s_p, None)
         has_n = _some(-negative)
         if not everywhere and not bool((has_p | has_n).all()):
-            ledger.book(above.masked_fill(has_p | has_n, 0))
+            ledger.book(lambda: above.masked_fill(has_p | has_n, 0))
         s_p = _quotient(torch.where(has_n, above * self.alpha, above), positive, has_p)
         s_n = _quotient(torch.where(has_p, above * -self.beta, above), negative, has_n)
         self._book_bias(op, s_p, s_n, ledger)
@@ -75,7 +81,7 @@ class AlphaBeta:
     def _book_bias(self, op: LinearOperation, s_p: Tensor, s_n: Tensor | None, ledger: Ledger) -> None:
         bias = op.bias(s_p) if self.share else None
         if bias is not None:
-            ledger.book(s_p * bias.clamp(min=0) + (0 if s_n is None else s_n * bias.clamp(max=0)))
+            ledger.book(lambda: s_p * bias.clamp(min=0) + (0 if s_n is None else s_n * bias.clamp(max=0)))
 
 
 class SplitAlphaBeta:
@@ -100,7 +106,7 @@ class SplitAlphaBeta:
         """Relevance of the inputs from the relevance of the outputs."""
         has = [_some(z.abs()) for z in saved]
         has_p, has_n = has[0] | has[1], has[2] | has[3]
-        ledger.book(above.masked_fill(has_p | has_n, 0))
+        ledger.book(lambda: above.masked_fill(has_p | has_n, 0))
         share_p = torch.where(has_n, above * self.alpha, above)
         share_n = torch.where(has_p, above * -self.beta, above)
         up = tuple(x.clamp(min=0) for x in inputs)
@@ -133,7 +139,7 @@ class Epsilon:
         """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
         s = _quotient(above, saved[0], saved[0] != 0)
         result = tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
-        ledger.book(above - s * saved[1])
+        ledger.book(lambda: above - s * saved[1])
         return result
 
 
@@ -162,7 +168,7 @@ class ZBox:
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
         has = _some(saved[0])
-        ledger.book(above.masked_fill(has, 0))
+        ledger.book(lambda: above.masked_fill(has, 0))
         s = _quotient(above, saved[0], has)
         above_low, below_high = self._distances(inputs)
         parts = [x * back for x, back in zip(above_low, op.back(s, inputs, POSITIVE), strict=True)]
@@ -194,7 +200,7 @@ class Excitation(AlphaBeta):
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Probability of the inputs from that of the outputs."""
         has = _some(saved[0])
-        ledger.book(above.masked_fill(has, 0))
+        ledger.book(lambda: above.masked_fill(has, 0))
         return weighted(op, inputs, _quotient(above, saved[0], has), None)
 
     def top(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
@@ -203,7 +209,7 @@ class Excitation(AlphaBeta):
         if not self.contrastive:
             return result
         has = _some(-saved[1])
-        ledger.book(above.masked_fill(~has, 0))
+        ledger.book(lambda: above.masked_fill(~has, 0))
         dual = weighted(op, inputs, None, _quotient(above, saved[1], has))
         return tuple(a - b for a, b in zip(result, dual, strict=True))
 
@@ -247,7 +253,7 @@ class RelativeAttributing:
         """Absolute influence normalisation at the classifier's layer."""
         whole = saved[0] - saved[1]
         has = _some(whole)
-        ledger.book(above.masked_fill(has, 0))
+        ledger.book(lambda: above.masked_fill(has, 0))
         s = _quotient(above, whole, has)
         return weighted(op, inputs, s, -s)
 
@@ -291,7 +297,7 @@ def _shifted(parts: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
     total = torch.stack([part.flatten(1).sum(1, dtype=torch.float64) for part in parts]).sum(0)
     count = torch.stack([(part != 0).flatten(1).sum(1) for part in parts]).sum(0)
     if not bool((count > 0).all()):
-        ledger.book(goal.masked_fill(count > 0, 0)[:, None])
+        ledger.book(lambda: goal.masked_fill(count > 0, 0)[:, None])
     shift = torch.where(count > 0, (total - goal) / count.clamp(min=1), 0)
     return tuple(torch.where(part != 0, part - shift.to(part).view(-1, *[1] * (part.dim() - 1)), 0) for part in parts)
 
