@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "harness"), str(ROOT / "tests" / "faults")]
 
 from again import Again, Hung  # noqa: E402
+from damage import DAMAGE, torn  # noqa: E402
 from support import SMALL, bench, command, environment, jumping_clock, toy_run, values  # noqa: E402
 
 import bench as package  # noqa: E402
@@ -104,93 +106,11 @@ class Campaign:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def files_of(out: Path, kind: str = "records") -> list[Path]:
-    """The files of one kind in a run folder."""
-    return sorted(path for path in (out / kind).rglob("*") if path.is_file())
-
-
-def torn(campaign: Campaign, out: Path) -> None:
-    path = campaign.draw.choice(files_of(out))
-    path.write_bytes(path.read_bytes()[: campaign.draw.randrange(path.stat().st_size)])
-
-
-def emptied(campaign: Campaign, out: Path) -> None:
-    campaign.draw.choice(files_of(out)).write_bytes(b"")
-
-
-def flipped(campaign: Campaign, out: Path, kind: str = "records") -> None:
-    path = campaign.draw.choice(files_of(out, kind))
-    data = bytearray(path.read_bytes())
-    data[campaign.draw.randrange(len(data))] ^= 1 << campaign.draw.randrange(8)
-    path.write_bytes(data)
-
-
-def swapped(campaign: Campaign, out: Path) -> None:
-    one, other = campaign.draw.sample(files_of(out), 2)
-    kept = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(kept)
-
-
-def grown(campaign: Campaign, out: Path) -> None:
-    with campaign.draw.choice(files_of(out)).open("ab") as file:
-        file.write(campaign.draw.randbytes(campaign.draw.randrange(1, 2000)))
-
-
-def deleted(campaign: Campaign, out: Path) -> None:
-    campaign.draw.choice(files_of(out)).unlink()
-
-
-def replaced_by_a_folder(campaign: Campaign, out: Path) -> None:
-    path = campaign.draw.choice(files_of(out))
-    path.unlink()
-    path.symlink_to(out / "nowhere")
-
-
-def in_a_pack(campaign: Campaign, out: Path) -> None:
-    store = Store.open(out)
-    store.compact(least=1)
-    flipped(campaign, out, "packs")
-
-
-def clock(campaign: Campaign, out: Path) -> None:
-    """Times of files that lie decades before or after now."""
-    for path in files_of(out):
-        moment = campaign.draw.choice([0.0, 1e8, 4e9])
-        os.utime(path, (moment, moment))
-    flipped(campaign, out)
-
-
-def stale_mark(campaign: Campaign, out: Path) -> None:
-    """Marks of dead processes, torn marks, and what a dead writer leaves."""
-    deleted(campaign, out)
-    (out / "claims").mkdir(exist_ok=True)
-    name = f"{campaign.draw.getrandbits(64):016x}"
-    content = ['{"label": "x", "host": "h", "process": 1}', "{", '{"process": "x", "host": 5}', "[]"]
-    (out / "claims" / name).write_text(campaign.draw.choice(content))
-    (out / "records" / "00").mkdir(parents=True, exist_ok=True)
-    (out / "records" / "00" / ".x.parquet.host.1.uuid.tmp").write_bytes(b"half")
-
-
-DAMAGE: dict[str, tuple[Callable[[Campaign, Path], None], int]] = {
-    "record file cut at a random place": (torn, 25),
-    "record file emptied": (emptied, 8),
-    "one bit of a record file flipped": (flipped, 30),
-    "two record files swapped": (swapped, 20),
-    "bytes appended to a record file": (grown, 8),
-    "record file deleted": (deleted, 8),
-    "record file replaced by a dead link": (replaced_by_a_folder, 6),
-    "one bit of a pack flipped": (in_a_pack, 10),
-    "clock set decades off, one bit flipped": (clock, 8),
-    "marks and half-written files of dead processes": (stale_mark, 10),
-}
-
-
 def damage(campaign: Campaign, tally: Tally, kind: str, count: int) -> None:
     """Harm a finished folder, then go on."""
     for _ in range(count):
         out = campaign.fresh()
-        DAMAGE[kind][0](campaign, out)
+        DAMAGE[kind][0](campaign.draw, out)
         tally.faults += 1
         campaign.go_on(out, tally)
 
@@ -228,7 +148,8 @@ def strike(process: subprocess.Popen[bytes], what: str) -> None:
 
 
 def killed(campaign: Campaign, tally: Tally, what: str, count: int, **extra: str) -> None:
-    """Strike a run at random moments until there were enough faults, then let it finish."""
+    """Strike a run at random moments until there were enough faults, then let it finish; several kinds (with commas) in turn."""
+    kinds = itertools.cycle(what.split(","))
     while tally.faults < count:
         out = campaign.fresh(finished=False)
         words = toy_run(out, "--quiet", explainers=CHOSEN + ",toy-slow", jobs=2)
@@ -238,7 +159,7 @@ def killed(campaign: Campaign, tally: Tally, what: str, count: int, **extra: str
                 time.sleep(0.02)
             time.sleep(campaign.draw.uniform(0.0, 2.0))
             tally.faults += process.poll() is None
-            strike(process, what)
+            strike(process, next(kinds))
             try:
                 process.wait(LIMIT)
             except subprocess.TimeoutExpired:
@@ -320,7 +241,7 @@ def read_only(campaign: Campaign, tally: Tally, count: int) -> None:
             for _ in range(count):
                 out = Path(place) / "run"
                 shutil.copytree(campaign.reference, out)
-                torn(campaign, out)
+                torn(campaign.draw, out)
                 words = toy_run(out, "--quiet", explainers=CHOSEN, jobs=campaign.draw.choice([1, 2]))
                 subprocess.run(["mount", "-o", "remount,ro", place], check=True)
                 tally.faults += 1
