@@ -48,8 +48,8 @@ def _picked(answer: Explanation, rows: torch.Tensor) -> Explanation:
             return tuple(of(each) for each in value) if parts else tuple(value[row] for row in rows.tolist())
         return value
 
-    given = {each.name: getattr(answer, each.name) for each in fields(answer) if each.name not in _LEFT}
-    return replace(answer, **{name: of(value) for name, value in given.items()}, **dict.fromkeys(_LEFT))
+    given: dict[str, Any] = {each.name: of(getattr(answer, each.name)) for each in fields(answer)}
+    return replace(answer, **{**given, **dict.fromkeys(_LEFT)})
 
 
 def alike(

@@ -82,6 +82,7 @@ class Answer:
     attribution: Tensor
     status: list[str]
     counterfactual: Tensor | None = None
+    residual: Tensor | None = None
 
     def map(self, mode: str = "signed") -> Tensor:
         return self.attribution.sum(1)
