@@ -70,12 +70,11 @@ def _moves(block: Asked, protocol: Protocol, base: int, explainer: Explainer) ->
         raise UsageError(str(error)) from error
     made = generator_for(block.subject, str(params["generator"]), images)
     own, other = block.explain(explainer), _reference(block, protocol, base).explain(explainer)
-    _check(own, other, explainer.name)
+    first, second = _path(own), _path(other)
+    if first is None or second is None or own.reconstruction is None or own.target is None or other.target is None:
+        raise UsageError(f"{explainer.name} does not say where in a latent space it began and ended")
     left = images - own.reconstruction if params["residual"] else torch.zeros_like(images)
-    found = compared(
-        Path(*own.latents), Path(*other.latents), partial(_drawn, made, left),
-        partial(_gain, judge, images, own.target),
-    )  # fmt: skip
+    found = compared(first, second, partial(_drawn, made, left), partial(_gain, judge, images, own.target))
     asked = own.target == other.target
     values = {name: torch.where(asked, each, float("nan")).cpu() for name, each in found.items()}
     return Measured(values, failed=own.status)
@@ -89,11 +88,8 @@ def _reference(block: Asked, protocol: Protocol, base: int) -> Asked:
     return Asked.of(reference, chosen, block.seed, protocol, base, block.request.batch_size)
 
 
-def _check(own: Explanation, other: Explanation, name: str) -> None:
-    """Raise UsageError where there is nothing to compare: no latent points, no reconstruction, no probe class."""
-    for each in (own, other):
-        if each.latents is None or each.reconstruction is None or each.target is None:
-            raise UsageError(f"{name} does not say where in a latent space it began and ended")
+def _path(found: Explanation) -> Path | None:
+    return None if found.latents is None else Path(*found.latents)
 
 
 def _drawn(made: Generator, left: Tensor, points: Tensor) -> Tensor:
