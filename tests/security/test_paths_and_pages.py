@@ -13,7 +13,7 @@ from PIL import Image
 
 import bench
 import reports
-from reports import schema
+from reports import compare_output, leaderboard_output, schema
 from reports.store import Store
 from tests.harness.support import MODEL, TOY
 
@@ -157,21 +157,49 @@ def test_a_hostile_name_stays_a_word_on_the_page_and_no_file_leaves_the_folder(n
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.strip()}) == 1
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_no_name_runs_in_a_browser(tmp_path):
-    page = reports.write_report(hostile_run(tmp_path / "run", "".join(NAMES[-10:])))[0]
+def dumped(page, profile):
+    """A page after a browser has run it, as HTML."""
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
         "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=1500",
-        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+        f"--user-data-dir={profile}", "--dump-dom", page.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run([*command, f"file://{page}"], capture_output=True, text=True, timeout=120, check=True)
-    assert "data-pwned" not in done.stdout and "&lt;svg onload" in done.stdout
-    # The same browser does notice a page in which a name was not escaped.
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Every page that comes from records, made of two runs in which hostile names stand wherever a user has a say."""
+    name = "".join(NAMES[-10:])
+    place = tmp_path_factory.mktemp("pages") / NAMES[-4]
+    one, other = hostile_run(place / "one", name), hostile_run(place / f"other {NAMES[-4]}", name)
+    changed = Store.open(other)
+    # In the second run the cascade failed, for a hostile reason.
+    key = next(cell["key"] for cell in changed.plan() if cell["check"] == "cascading")
+    changed.write_failure(key, {"type": name, "message": name, "traceback": name})
+    (other / "records" / key[:2] / f"{key}.parquet").unlink()
+    made = {
+        "report": reports.write_report(one)[0].read_text(),
+        "compare": compare_output.to_page(reports.compare_runs(one, other)),
+        "leaderboard": leaderboard_output.to_page(reports.rank_explainers([one], resamples=20)),
+    }
+    for kind, text in made.items():
+        (place / f"{kind}.html").write_text(text)
+    return place
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@pytest.mark.parametrize("kind", ["report", "compare", "leaderboard"])
+def test_no_name_runs_in_a_browser(kind, pages, tmp_path):
+    found = dumped(pages / f"{kind}.html", tmp_path / "profile")
+    assert "data-pwned" not in found and "&lt;svg onload" in found
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_the_browser_does_notice_a_name_that_was_not_escaped(tmp_path):
     bad = tmp_path / "bad.html"
-    bad.write_text(f"<html><body>{NAMES[-7]}</body></html>".replace(NAMES[-7], f"<script>{PWN}</script>"))
-    done = subprocess.run([*command, f"file://{bad}"], capture_output=True, text=True, timeout=120, check=True)
-    assert "data-pwned" in done.stdout
+    bad.write_text(f"<html><body><script>{PWN}</script></body></html>")
+    assert "data-pwned" in dumped(bad, tmp_path / "profile")
 
 
 def test_classes_and_files_with_hostile_names_go_through_a_whole_run(tmp_path, monkeypatch):
