@@ -47,8 +47,8 @@ same images and probes (paired).
 COSTS = """
 ## Costs
 
-Processor seconds per image, one thread; searches {batch} images at once, fitted explainers all of a seed. A GAN has no encoder, so a
-search with it first seeks the latent point of the image; `beginning` is that alone.
+Processor seconds per image, one thread; searches {batch} images at once, fitted explainers all of a seed. A GAN has no encoder,
+so a search with it first seeks the latent point of the image; `beginning` is that alone.
 
 | what | network | images | CPU s | wanted |
 | --- | --- | ---: | ---: | ---: |

@@ -1,0 +1,39 @@
+"""The fits that ship for the check `refit`: to the same classifier again and to a random one."""
+
+import pytest
+
+import explainers
+import models
+from bench import protocols
+from bench.checks.fitted import run_block
+from explainers.contrastive import fits
+from reports import judge_fitted, schema
+
+SHIPPED = [("fmnist-lenet", "ae-vae")]
+IMAGES = 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "name"), SHIPPED)
+def test_shipped_fits_are_judged_without_fitting(model, name, tmp_path, monkeypatch):
+    monkeypatch.setenv(fits.CACHE, str(tmp_path))
+    subject = models.load(model)
+    indices = subject.select(IMAGES, seed=0)
+    (found,) = run_block(
+        subject, [explainers.get(name)], indices, 0,
+        protocol=protocols.get("recommended"), wanted={("refit", name)}, base=0,
+    )  # fmt: skip
+    assert found.error is None, found.error
+    means = {
+        measure: sum(row["value"] for row in found.rows if row["measure"] == f"refit-{measure}") / IMAGES
+        for measure in ("same", "random", "other")
+    }
+    assert means["same"] > means["random"] > means["other"], means
+    frame = schema.from_arrow(schema.to_arrow([{**row, "cell": "c"} for row in found.rows], "x"))
+    (judged,) = judge_fitted.judge(frame).to_dict("records")
+    share = (means["random"] - means["other"]) / (means["same"] - means["other"])
+    assert judged["estimate"] == pytest.approx(share, abs=1e-6) and judged["verdict"] in (
+        "PASS",
+        "FAIL",
+        "INCONCLUSIVE",
+    )
