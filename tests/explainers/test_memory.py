@@ -156,7 +156,16 @@ def peak_of(name, budget):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "budget"),
-    [("gradient", 250), ("deep-taylor", 350), ("lrp-a2b1", 600), ("lrp-a9b8", 700), ("smoothgrad[samples=3]", 350)],
+    [
+        ("gradient", 250),
+        ("deep-taylor", 350),
+        ("lrp-a2b1", 600),
+        ("lrp-a9b8", 700),
+        ("smoothgrad[samples=3]", 350),
+        ("integrated-gradients[steps=8]", 200),
+        ("deepshap[references=2]", 300),
+        ("rise[samples=32]", 300),
+    ],
 )
 def test_peak_memory_stays_under_the_budget_on_large_images(name, budget):
     tight, wide = peak_of(name, budget * 10**6), peak_of(name, 10**15)

@@ -157,6 +157,7 @@ def test_bad_input_ends_with_one_message_and_leaves_nothing(case, tmp_path):
     assert "Traceback" not in said and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_newer_version_is_left_alone(tmp_path):
     out = tmp_path / "out"
     code, said = run(out, "--model", MODEL)
