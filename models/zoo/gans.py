@@ -57,7 +57,8 @@ def gan(
     """DCGAN on all training images.
 
     The WGAN of the papers clips the critic's weights, which on two cores reaches less in the same time; it is there as
-    `loss=wgan`.
+    `loss=wgan`, without shipped weights: after its 2,500 steps (8 minutes of one core) at least one class is missing among
+    2,000 samples and the mean image is 0.10 off, against 0.011.
 
     Source: Radford et al. 2016; Miyato et al. 2018; Arjovsky et al. 2017, algorithm 1 (`loss=wgan`).
     """
