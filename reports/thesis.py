@@ -97,8 +97,8 @@ def _compared(table: pd.DataFrame) -> pd.DataFrame:
             mean, sd = float(found["mean"].iloc[0]), float(found["sd"].iloc[0])
             said = "agrees" if each.holds(mean) else "does not agree"
             rows.append(
-                {"the thesis": each.text, "where": each.where, "stage": f"{each.check}, {each.layer}",
-                 "measured": f"{mean:.3f} ± {sd:.3f}", "": said}
+                {"the thesis": each.text.replace(each.explainer, f"`{each.explainer}`", 1), "where": each.where,
+                 "stage": f"{each.check}, {each.layer}", "measured": f"{mean:.3f} ± {sd:.3f}", "": said}
             )  # fmt: skip
     return pd.DataFrame(rows, columns=["the thesis", "where", "stage", "measured", ""])
 
