@@ -313,11 +313,7 @@ def _note(store: Store, context: Context, device: str, subject: Subject, used: l
 
 @contextmanager
 def _process(context: Context) -> Iterator[list[dict[str, str]]]:
-    """One torch thread, whatever the number of jobs, so that sums are taken in the same order everywhere.
-
-    What explainers print goes to standard error: standard output belongs to the tables of the run. Yields name and origin
-    of the plug-ins that could be loaded.
-    """
+    """One torch thread, for one order of sums everywhere; prints go to standard error; yields the plug-ins that load."""
     import torch
 
     if context.own_process:

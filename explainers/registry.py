@@ -148,9 +148,7 @@ def identity(spec: Spec) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "name": spec.name,
         "params": {
-            key: value
-            for key, value in _placeless(spec).params
-            if key not in info.later or value != info.params[key]
+            key: value for key, value in _placeless(spec).params if key not in info.later or value != info.params[key]
         },
         "version": info.version,
         "inner": None if spec.inner is None else identity(spec.inner),

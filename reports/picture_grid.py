@@ -22,9 +22,7 @@ _GAP = 4
 _INCHES = 0.66
 
 
-def picture_grid(
-    pictures: Sequence[Picture], image: str, mode: Mode = "signed", *, theme: Theme = "light"
-) -> Figure:
+def picture_grid(pictures: Sequence[Picture], image: str, mode: Mode = "signed", *, theme: Theme = "light") -> Figure:
     """Draw the maps of one image: a row per explainer; the image, the trained model, then each stage.
 
     Every map is scaled by its own 99th percentile of |a|, so a grid shows where relevance lies and not how
@@ -66,9 +64,7 @@ def picture_grid(
             spine.set_visible(False)
         centres = [_TILE / 2 + step * number for number in range(max(len(rows), len(columns)))]
         axis.set_yticks(centres[: len(rows)], [str(picture.meta["explainer"]) for picture in rows])
-        axis.set_xticks(
-            centres[: len(columns)], [_short(str(name)) for name in columns], rotation=40, ha="left"
-        )
+        axis.set_xticks(centres[: len(columns)], [_short(str(name)) for name in columns], rotation=40, ha="left")
         axis.tick_params(bottom=False, left=False, top=False, labelbottom=False, labeltop=True, pad=1)
         for column, line, said in words:
             axis.text(centres[column], centres[line], said, fontsize=6.5, ha="center", va="center")

@@ -31,7 +31,17 @@ _META = "meta.json"
 MAX_BYTES = 1 << 28
 """Unpacked bytes of a picture; a small file can name any number of them."""
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 Array = npt.NDArray[Any]
 
 

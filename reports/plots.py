@@ -282,14 +282,10 @@ def _curves(axis: Axes, rows: pd.DataFrame, names: Sequence[str], colours: Mappi
     for name, part in rows.groupby("explainer"):
         here = part.sort_values("stage")
         colour = colours[str(name)]
-        axis.fill_between(
-            here["stage"], here["ci_low"], here["ci_high"], color=colour, alpha=0.15, linewidth=0
-        )
+        axis.fill_between(here["stage"], here["ci_low"], here["ci_high"], color=colour, alpha=0.15, linewidth=0)
 
 
-def _floors(
-    axis: Axes, floors: pd.DataFrame, names: Sequence[str], colours: Mapping[str, Any], place: int
-) -> None:
+def _floors(axis: Axes, floors: pd.DataFrame, names: Sequence[str], colours: Mapping[str, Any], place: int) -> None:
     """Draw the floor of each explainer with its interval in a band at the right, side by side."""
     axis.axvspan(place - 0.5, place + 0.5, color="#888888", alpha=0.18, linewidth=0, zorder=0)
     offsets = np.linspace(-0.3, 0.3, len(names)) if len(names) > 1 else [0.0]

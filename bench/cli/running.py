@@ -66,19 +66,13 @@ def verify(**options: Any) -> None:
             "images": options["images"] or VERIFY_IMAGES,
             "seeds": options["seeds"] or VERIFY_SEEDS,
         }
-        finished = execute(
-            _config({**given, "suite": "randomization", "explainers": ",".join(suites.REFERENCES)})
-        )
+        finished = execute(_config({**given, "suite": "randomization", "explainers": ",".join(suites.REFERENCES)}))
         table = finished.verdicts()
         show_verdicts(table)
         faults = reference_faults(table)
         for fault in faults:
             say(f"reference: {fault}")
-        print(
-            "every reference explainer has its known verdict"
-            if not faults
-            else "the suite does not work here"
-        )
+        print("every reference explainer has its known verdict" if not faults else "the suite does not work here")
         code = REGRESSION if faults else DONE if finished.complete else INCOMPLETE
     raise typer.Exit(code)
 
@@ -103,13 +97,17 @@ def _conclude(finished: Run, quiet: bool) -> int:
     faults = [] if elsewhere else reference_faults(table)
     for fault in faults:
         say(f"This run is invalid, do not use its verdicts: the reference explainer {fault}.")
-    counts = f"{finished.expected - len(finished.missing)} of {finished.expected} cells, {finished.computed} computed now"
+    counts = (
+        f"{finished.expected - len(finished.missing)} of {finished.expected} cells, {finished.computed} computed now"
+    )
     print(f"run folder: {finished.path} ({counts})")
     _write_page(finished)
     for message, count in Counter(finished.failed.values()).most_common(8):
         say(f"failed: {count} {'cell' if count == 1 else 'cells'}: {message}")
     if elsewhere:
-        say(f"{elsewhere} cells of the plan are left to other parts; judge the whole run when they are there (bench merge)")
+        say(
+            f"{elsewhere} cells of the plan are left to other parts; judge the whole run when they are there (bench merge)"
+        )
     if finished.missing:
         say(f"{len(finished.missing)} cells are missing; the same command tries them again")
     return INCOMPLETE if finished.missing or faults else DONE

@@ -17,7 +17,16 @@ from models.fold import folded
 LIGHT = ["resnet18", "squeezenet1_1"]
 HEAVY = ["vgg11", "densenet121", "googlenet", "shufflenet_v2_x1_0", "regnet_y_400mf", "mnasnet1_0"]
 NETWORKS = LIGHT + [pytest.param(name, marks=pytest.mark.slow) for name in HEAVY]
-RULES = ["lrp-a1b0", "lrp-a2b1", "lrp-a3b2", "lrp-epsilon", "deep-taylor", "excitation-backprop", "rap", "rap[neg_rule=A]"]
+RULES = [
+    "lrp-a1b0",
+    "lrp-a2b1",
+    "lrp-a3b2",
+    "lrp-epsilon",
+    "deep-taylor",
+    "excitation-backprop",
+    "rap",
+    "rap[neg_rule=A]",
+]
 TOO_DEEP = {"shufflenet_v2_x1_0", "regnet_y_400mf", "mnasnet1_0"}
 _BUILT = {}
 

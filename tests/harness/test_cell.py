@@ -46,7 +46,9 @@ def test_what_changes_a_result_changes_the_key(change):
     assert replace(CELL, **change).key != CELL.key
 
 
-@pytest.mark.parametrize("change", [{"suite": "smoke"}, {"rows": None}, {"subject": "a label"}, {"explainer": "a label"}])
+@pytest.mark.parametrize(
+    "change", [{"suite": "smoke"}, {"rows": None}, {"subject": "a label"}, {"explainer": "a label"}]
+)
 def test_labels_do_not_change_the_key(change):
     assert replace(CELL, **change).key == CELL.key
 

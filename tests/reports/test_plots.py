@@ -57,9 +57,7 @@ def test_curves_have_a_panel_per_group_and_the_layers_in_cascade_order(frame):
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == ["trained", *synthetic.LAYERS, "floor"]
     line = figure.axes[0].lines[0]
-    chosen = frame[
-        (frame["explainer"] == "sensitive") & (frame["check"] == "cascading") & (frame["measure"] == "ssim")
-    ]
+    chosen = frame[(frame["explainer"] == "sensitive") & (frame["check"] == "cascading") & (frame["measure"] == "ssim")]
     np.testing.assert_allclose(line.get_ydata(), chosen.groupby("stage")["value"].mean())
     assert is_png(plots.to_bytes(figure, "png"))
 
@@ -120,11 +118,7 @@ def test_a_constant_map_is_called_constant():
 def test_maps_are_scaled_by_their_own_percentile():
     values = np.linspace(-1, 1, 2001).reshape(1, -1)
     shown = grids.scaled(values, "signed")
-    assert (
-        shown.max() == 1
-        and shown.min() == -1
-        and (np.abs(shown) == 1).mean() == pytest.approx(0.01, abs=0.002)
-    )
+    assert shown.max() == 1 and shown.min() == -1 and (np.abs(shown) == 1).mean() == pytest.approx(0.01, abs=0.002)
     assert grids.scaled(values, "positive").min() == 0
     np.testing.assert_allclose(grids.scaled(values * 1e-6, "signed"), shown)
     np.testing.assert_allclose(grids.scaled(-values, "signed"), -shown)

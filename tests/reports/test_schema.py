@@ -29,9 +29,7 @@ def test_rows_come_back_as_they_were_given_with_exact_types():
     frame = schema.from_arrow(schema.to_arrow(rows, "ab"))
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == schema.COLUMNS
     assert frame.loc[0, "value"] == 0.5 and frame.loc[0, "stage"] == 1
-    assert (
-        pd.isna(frame.loc[1, "stage"]) and pd.isna(frame.loc[1, "layer"]) and pd.isna(frame.loc[1, "value"])
-    )
+    assert pd.isna(frame.loc[1, "stage"]) and pd.isna(frame.loc[1, "layer"]) and pd.isna(frame.loc[1, "value"])
 
 
 def test_check_puts_columns_and_types_right_without_changing_content():

@@ -13,9 +13,7 @@ CEILING = np.ones((8, 3))
 
 def draw(rng, images=32, seeds=10, mean=0.6, image_sd=0.1, seed_sd=0.05, rest=0.05):
     by_image = rng.normal(0, image_sd, (images, 1))
-    return by_image, mean + by_image + rng.normal(0, seed_sd, (1, seeds)) + rng.normal(
-        0, rest, (images, seeds)
-    )
+    return by_image, mean + by_image + rng.normal(0, seed_sd, (1, seeds)) + rng.normal(0, rest, (images, seeds))
 
 
 @pytest.mark.parametrize(("similarity", "expected"), [(1.0, 0.0), (0.25, 1.0), (0.625, 0.5), (0.0, 4 / 3)])
@@ -76,9 +74,7 @@ def test_equal_input_gives_equal_output_and_the_global_state_is_not_touched():
     assert stats.sensitivity(*args) == first
     assert (np.random.get_state()[1] == before).all()
     other = stats.sensitivity(*args, seed=1).interval
-    assert other.estimate == first.interval.estimate and other.low == pytest.approx(
-        first.interval.low, abs=0.02
-    )
+    assert other.estimate == first.interval.estimate and other.low == pytest.approx(first.interval.low, abs=0.02)
 
 
 def test_linear_maps_of_similarity_leave_d_alone():
