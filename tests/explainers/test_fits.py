@@ -117,7 +117,8 @@ def test_the_command(tmp_path):
     with pytest.raises(UsageError, match="--model M"):
         fitting.fit("ae-vae", "", None)
     model = tmp_path / "mine.py"
-    model.write_text("from tests.explainers.toy_fits import subject\n")
+    here = str(Path(__file__).parent)
+    model.write_text(f"import sys\n\nsys.path.append({here!r})\nfrom toy_fits import subject\n")
     command = [
         sys.executable,
         "-m",

@@ -94,9 +94,9 @@ def test_a_ranking_and_a_comparison_of_many_records_are_those_of_few(tmp_path, m
     path = test_leaderboard.scored(tmp_path / "a", "perturbation-mean", "abpc", images=6, classes=(3, 7)).path
     gate = synthetic.build(tmp_path / "gate", ("sensitive", "guided"), images=2, seeds=2).path
     found = [leaderboard.rank_explainers([path, gate], resamples=50).rows, reports.compare_runs(gate, gate).rows]
-    from reports import compare, frame
+    from reports import board_runs, compare, frame
 
-    for module in (leaderboard, compare):
+    for module in (board_runs, compare):
         monkeypatch.setattr(module, "load", lambda store, coded: frame.load(store))
     again = [leaderboard.rank_explainers([path, gate], resamples=50).rows, reports.compare_runs(gate, gate).rows]
     for one, other in zip(found, again, strict=True):

@@ -16,4 +16,5 @@ def _jumping() -> float:
     return _real() + YEAR * _draw.uniform(-20.0, 20.0)
 
 
-time.time = _jumping
+if "CLOCK_LOG" in os.environ:  # and nowhere else, whoever imports this file
+    time.time = _jumping
