@@ -109,7 +109,7 @@ def test_explanations_of_the_two_likeliest_classes():
 def test_verdicts_at_the_defaults(tmp_path):
     expected = {
         **dict.fromkeys(["saliency", "gradient", "input-x-gradient", "integrated-gradients"], "PASS"),
-        **dict.fromkeys(["lrp-a5b4", "lrp-a6b5", "lrp-a7b6", "lrp-a8b7", "lrp-a9b8", "random-by-model"], "PASS"),
+        **dict.fromkeys(["lrp-a5b4", "lrp-a6b5", "lrp-a9b8", "random-by-model"], "PASS"),
         **dict.fromkeys(["guided-backprop", "lrp-a1b0", "lrp-a2b1", "edge-detector", "input"], "FAIL"),
         "constant": "UNDEFINED", "random": "UNRELIABLE",
     }  # fmt: skip
