@@ -147,6 +147,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def is_damaged_json(path: Path) -> bool:
+    """Tell whether there is a file and no whole JSON object in it."""
+    try:
+        read_json(path)
+    except FileNotFoundError:
+        return False
+    except (DamagedFile, OSError):
+        return True
+    return False
+
+
 def sha256(data: bytes | bytearray) -> str:
     """Return the sha256 of bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

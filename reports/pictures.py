@@ -107,13 +107,13 @@ def decode(path: Path) -> Picture:
     return Picture(path.stem, arrays, meta)
 
 
-def is_whole(path: Path) -> bool:
-    """Tell whether a picture file can be read."""
+def is_damaged(path: Path) -> bool:
+    """Tell whether there is a file and no whole picture in it."""
     try:
         decode(path)
-    except DamagedFile:
-        return False
-    return True
+    except DamagedFile as error:
+        return not isinstance(error.__cause__, FileNotFoundError)
+    return False
 
 
 def _check_layout(arrays: Mapping[str, Array], meta: Any) -> None:

@@ -101,9 +101,9 @@ class Records:
         return found.union(self._places())
 
     def damaged(self) -> list[Path]:
-        """Return the files that are torn, cut, altered or of another cell."""
-        loose = [path for path in self._files() if not self._whole(path)]
-        return loose + [path for path in self._pack_files() if self._pack(path) is None]
+        """Return the files that are torn, cut, altered or of another cell; one that vanishes meanwhile is not."""
+        loose = [path for path in self._files() if not self._whole(path, absent=True)]
+        return loose + [path for path in self._pack_files() if self._pack(path) is None and path.exists()]
 
     def read(self, keys: Collection[str] | None, planned: Sequence[str], *, coded: bool = False) -> pd.DataFrame:
         """Read records, cells in the order of the plan, then the others by key; rows as they were written.
@@ -214,14 +214,16 @@ class Records:
         """List the packs."""
         return named(self._packed, _PACK, ".parquet")
 
-    def _whole(self, path: Path) -> bool:
-        """Tell whether the file of a cell exists and is whole, reading it only when it is new."""
+    def _whole(self, path: Path, *, absent: bool = False) -> bool:
+        """Tell whether the file of a cell is whole, reading it only when it is new; `absent` is said of no file."""
         try:
             stamp = _stamp(path)
             known = self._seen.get(path.stem)
             if known is None or known[0] != stamp:
                 known = (stamp, files.is_record_of(path.read_bytes(), path.stem))
                 self._seen[path.stem] = known
+        except FileNotFoundError:
+            return absent
         except OSError:
             return False
         return known[1]

@@ -236,12 +236,14 @@ class Store:
         return self._records.glance()
 
     def damaged(self) -> list[Path]:
-        """Return the files that are torn, cut or altered; each counts as missing."""
+        """Return the files that are torn, cut or altered; each counts as missing.
+
+        Others may write and remove files meanwhile: a file that is gone when it is looked at is not damaged.
+        """
         bad = self._records.damaged()
         for folder, pattern in (("failures", KEY), ("provenance", _NAME)):
-            whole = {name for name, _ in _whole_json(self.path / folder, pattern)}
-            bad += [path for path in named(self.path / folder, pattern, ".json") if path.stem not in whole]
-        bad += [path for path in named(self.path / "pictures", KEY, ".npz") if not pictures.is_whole(path)]
+            bad += [path for path in named(self.path / folder, pattern, ".json") if files.is_damaged_json(path)]
+        bad += [path for path in named(self.path / "pictures", KEY, ".npz") if pictures.is_damaged(path)]
         return sorted(bad)
 
     def records(self, keys: Collection[str] | None = None, *, coded: bool = False) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pytest
 import synthetic
 
 import reports
-from reports import files, schema
+from reports import files, records, schema
 from reports.files import RunFolderError
 from reports.schema import SchemaError
 from reports.store import Store
@@ -360,6 +360,30 @@ def test_a_reader_beside_writers_never_sees_half_a_file(store):
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+def test_files_that_come_and_go_while_they_are_looked_at_are_not_damaged(store, monkeypatch):
+    """Between listing a folder and opening what stands there, another process may write or remove files."""
+    store.write_records(KEY, rows())
+    store.write_failure(OTHER, {"type": "E", "message": "m"})
+    store.write_picture(KEY, {"maps": np.ones((1, 1, 2, 2)), "images": np.ones((1, 1, 2, 2))}, {})
+    listed = records.named
+
+    def busy(folder, pattern, ending):
+        """List a folder, then add a file to it and take one away."""
+        found = listed(folder, pattern, ending)
+        if folder.name == "failures":
+            store.write_failure("ab" * 32, {"type": "E", "message": "new"})
+        for path in found:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr("reports.store.named", busy)
+    monkeypatch.setattr(records, "named", busy)
+    assert store.damaged() == []
+    monkeypatch.undo()
+    (store.path / "failures" / f"{OTHER}.json").write_text('{"type": ')
+    assert store.damaged() == [store.path / "failures" / f"{OTHER}.json"]
 
 
 def test_threads_may_write_the_same_cell(store):
