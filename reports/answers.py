@@ -130,10 +130,10 @@ def _cost(seconds: Mapping[str, Sequence[float]], cards: Mapping[str, Mapping[st
     passes = {name: float(cards[name]["cost"]) for name in own if cards.get(name, {}).get("cost") is not None}
     if passes:
         first, last = (pick(sorted(passes), key=lambda name: passes[name]) for pick in (min, max))
-        sentences.append(
-            f"One explanation takes from {passes[first]:g} ({first}) to {passes[last]:g} ({last}) forward and backward passes "
-            "of the model."
-        )
+        span = f"{passes[first]:g} ({first})"
+        if passes[first] < passes[last]:
+            span = f"from {span} to {passes[last]:g} ({last})"
+        sentences.append(f"One explanation takes {span} forward and backward passes of the model.")
     times = {name: float(np.median(seconds[name])) for name in own if len(seconds[name])}
     if not times:
         return [*sentences, "No times were recorded."]

@@ -19,10 +19,10 @@ from reports.pictures import Picture
 from reports.scores import faithfulness_of_images
 from reports.searches import arranged, searches
 from reports.store import Store
-from reports.verdict import threshold_of
+from reports.verdict import FITTED, threshold_of
 
 RANDOMIZATION = ("randomization", "smoke")
-"""Suites whose section shows curves, pictures and the health of random models."""
+"""Suites whose section shows curves, pictures and the health of random models; fitted explainers alone have none of them."""
 
 FIGURES = {
     "pixel-perturbation": "reports.figures_perturbation",
@@ -69,7 +69,7 @@ def build(
         {(row["subject"], row["suite"]) for row in rows}, key=lambda it: (it[0], matrix.rank(it[1]))
     ):
         own = {name: table[(table["subject"] == subject) & (table["suite"] == suite)] for name, table in found.items()}
-        if suite in RANDOMIZATION:
+        if suite in RANDOMIZATION and not set(own["verdicts"]["check"]) <= set(FITTED):
             sections.append(_randomization(own, (subject, suite), threshold_of(frame), (store, pictures), gallery))
             continue
         mask = (frame["subject"] == subject) & (frame["suite"] == suite)

@@ -187,10 +187,13 @@ def test_the_page_answers_what_people_ask(page):
 def test_what_it_cost_is_answered_for_explainers_of_ones_own():
     cards = {"slow": {"cost": 50.0}, "quick": {"cost": 1.0}, "plain": {"cost": 2.0}, "noise": {"group": "reference"}}
     seconds = {"slow": [3.0, 90.0, 4.5], "quick": [0.002], "plain": [0.25, 0.35], "noise": [700.0], "(model)": [9.0]}
+    alone = {"only": {"cost": 20.0}, "other": {"cost": 20.0}}
     empty = pd.DataFrame({name: [] for name in ("subject", "explainer", "suite", "check", "verdict")})
     told = dict(answers.answers(empty, cards, seconds, [], {"missing": 0, "damaged": []}))
     passes, times = told["What did it cost?"]
     assert passes == "One explanation takes from 1 (quick) to 50 (slow) forward and backward passes of the model."
+    same = dict(answers.answers(empty, alone, dict.fromkeys(alone, [1.0]), [], {"missing": 0, "damaged": []}))
+    assert same["What did it cost?"][0] == "One explanation takes 20 (only) forward and backward passes of the model."
     assert times.startswith(
         "In this run one explanation took 4.5 s with the slowest explainer (slow) and 300 ms with the"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 
+import reports
 from reports import judge_fitted, schema
 from reports.searches import arranged, searches
 from reports.verdict import verdicts
@@ -116,3 +120,17 @@ def test_the_table_of_verdicts_holds_them_and_sends_there_from_the_cascade():
     found = verdicts(rows).set_index("check")
     assert found.loc["collapse", "verdict"] == "PASS" and found.loc["cascading", "verdict"] == "N/A"
     assert "collapse" in found.loc["cascading", "reason"]
+
+
+def test_fitted_explainers_alone_are_not_said_to_have_been_asked_about_the_output_layer(tmp_path):
+    store = synthetic.build(tmp_path / "run", (), images=0, seeds=0)
+    key = synthetic.key_of("refit")
+    rows = [
+        {**row("refit", name, value + place / 100, image=f"i{place}", explainer="ae-vae"), "cell": key}
+        for place in range(8)
+        for name, value in (("refit-random", 0.6), ("refit-same", 0.9), ("refit-other", 0.3))
+    ]
+    store.write_records(key, rows)
+    words = " ".join(re.sub("<[^>]*>", " ", reports.write_report(store.path)[0].read_text()).split())
+    assert "refit: 1 " in words and "when the output layer of m is drawn anew" not in words
+    assert "Sensitivity to the output layer" not in words
