@@ -1,7 +1,8 @@
 """The plan: the grid of cells of a run, what of it is missing, and how the missing cells are grouped into shards.
 
 A shard holds the cells that share a subject, a block of images and a seed (or draw), so that every randomised model is
-built once for all explainers of the shard. A shard is the unit of work, a cell is the unit of resuming.
+built once for all explainers of the shard. A shard is the unit of work, a cell is the unit of resuming. A shard of
+randomisation that is a large part of a plan is halved, so that workers have something left to share at the end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from models.naming import UsageError
@@ -17,6 +19,12 @@ from .cell import Cell, canonical, digest
 from .checks.base import BLOCK, MODEL
 from .sized import Size, Suite
 from .traits import WORDS, CheckFacts, ExplainerFacts, SubjectFacts
+
+DIVISIBLE = ("randomization",)
+"""Families in which explainers of a shard have little in common beside the models, which are quickly built again."""
+LARGE = 1 / 16
+"""A shard with more than this share of a plan's work is halved, whatever the number of workers: whoever computes the same
+plan, here or elsewhere, has the same shards."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +135,29 @@ class Plan:
 
     def shards(self, tasks: Iterable[Task]) -> list[Shard]:
         """Tasks grouped into shards, the longest first so that the workers finish together."""
-        groups: dict[tuple[int, int, int, str, int], list[Task]] = {}
+        groups: dict[tuple[Any, ...], list[Task]] = {}
+        second = self._second_half()
         for task in tasks:
-            groups.setdefault(task.group, []).append(task)
+            groups.setdefault((task.group, (task.group, task.cell.explainer) in second), []).append(task)
         shards = [self._shard(group) for group in groups.values()]
         return sorted(shards, key=lambda shard: (-shard.cost, shard.id))
+
+    def _second_half(self) -> set[tuple[tuple[int, int, int, str, int], str]]:
+        """Group and explainer of what is cut off from large groups, by what the whole plan holds, done or not."""
+        costs: dict[tuple[int, int, int, str, int], dict[str, float]] = {}
+        for task in self.tasks:
+            if task.family in DIVISIBLE:
+                of = costs.setdefault(task.group, {})
+                of[task.cell.explainer] = of.get(task.cell.explainer, 0.0) + task.cost
+        enough = LARGE * sum(task.cost for task in self.tasks)
+        found: set[tuple[tuple[int, int, int, str, int], str]] = set()
+        for group, of in costs.items():
+            total = sum(of.values())
+            before = list(accumulate(of.values(), initial=0.0))
+            cut = min(range(len(before)), key=lambda place: abs(before[place] - total / 2))
+            if total > enough and total / 5 < before[cut] < total * 4 / 5:
+                found.update((group, name) for name in list(of)[cut:])
+        return found
 
     def _shard(self, tasks: Sequence[Task]) -> Shard:
         first = tasks[0]

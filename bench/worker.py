@@ -333,6 +333,7 @@ def _process(context: Context) -> Iterator[list[dict[str, str]]]:
 @cache
 def _settle() -> None:
     """Set what concerns a whole worker process, once."""
+    memory.reuse_freed()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout.flush()

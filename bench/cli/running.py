@@ -32,8 +32,10 @@ def run(**options: Any) -> None:
     """Run what is missing of a suite, print the verdicts, leave a run folder. Safe to repeat: finished cells are kept."""
     verbose = bool(options["verbose"])
     with guarded(verbose, "finished cells are kept; the same command goes on where this one stopped"):
+        from bench import memory
         from bench.runner import execute
 
+        memory.reuse_freed()
         config = _config(options)
         finished = execute(config)
         if config.protocol == THESIS_PROTOCOL and "randomization" in config.suite:
@@ -58,9 +60,10 @@ def plan(**options: Any) -> None:
 def verify(**options: Any) -> None:
     """Test the suite itself: run the reference explainers, whose verdicts are known. Exit code 1 if one differs."""
     with guarded(bool(options["verbose"]), "the same command goes on where this one stopped"):
-        from bench import suites
+        from bench import memory, suites
         from bench.runner import execute, reference_faults
 
+        memory.reuse_freed()
         given = {
             **options,
             "images": options["images"] or VERIFY_IMAGES,

@@ -1,3 +1,8 @@
+import ctypes
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -5,7 +10,7 @@ import bench
 import reports
 from bench import memory
 from models.naming import UsageError
-from tests.harness.support import SMALL, values
+from tests.harness.support import ROOT, SMALL, values
 
 
 @pytest.mark.parametrize("text", ["", "2", "GB", "-1GB", "0MB", "2XB", "1e9", "2GB of it"])
@@ -31,6 +36,41 @@ def test_free_memory_is_that_of_the_container_where_that_is_less(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     assert memory.free("cpu", tmp_path, tmp_path) == 995
     assert memory.free() > 0
+
+
+FAULTS = """
+import resource, sys
+sys.path.insert(0, {root!r})
+from bench import memory
+used = {call}
+def passes():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        blocks = [bytearray(40_000_000), bytearray(3_000_000)]
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+passes()
+print(used, passes())
+"""
+
+
+def pages(call="memory.reuse_freed()", **env):
+    """What a fresh process says: whether freed memory is used again, and pages that the system cleared for 20 passes."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(root=str(ROOT), call=call)], env={**clean, **env}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    used, count = done.stdout.split()
+    return used == "True", int(count)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another allocator")
+def test_freed_memory_is_used_again_unless_the_user_has_chosen():
+    used, few = pages()
+    _, many = pages("False")
+    assert used and many > 20 * 9_000 and few < many / 20
+    assert pages(MALLOC_ARENA_MAX="2") == (False, pytest.approx(many, rel=0.2))
 
 
 def test_the_budget_changes_nothing_of_the_shipped_classifier(tmp_path):

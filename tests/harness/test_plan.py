@@ -113,6 +113,30 @@ def test_a_shard_holds_all_explainers_of_a_block_and_a_seed():
     assert len(walks) == 4 and len(shards) == 4 + 2 * 5
 
 
+def test_large_shards_of_few_are_halved_and_the_halves_stay_the_same_while_cells_get_done():
+    four = [ExplainerFacts(name, {"name": name}, 1, {"cost": 10.0}) for name in "abcd"]
+    grid = made(images=16, seeds=2, chosen=four)
+    walks = _walks(grid)
+    held = {frozenset(cell["explainer"] for cell in shard.cells) - {plan.MODEL} for shard in walks}
+    assert len(walks) == 4 and held == {frozenset("ab"), frozenset("cd")}
+    assert sorted(cell["key"] for shard in grid.shards(grid.tasks) for cell in shard.cells) == sorted(grid.keys)
+    # What is already done changes nothing about who belongs together.
+    done = {task.cell.key for task in grid.tasks if task.cell.explainer == "a"}
+    left = [shard for shard in grid.shards(grid.missing(done)) if shard.family == "randomization"]
+    held = {frozenset(cell["explainer"] for cell in shard.cells) - {plan.MODEL} for shard in left}
+    assert held == {frozenset("b"), frozenset("cd")}
+
+
+def test_many_shards_stay_whole_and_so_does_one_that_is_mostly_one_explainer():
+    assert all({"cheap", "dear"} <= {cell["explainer"] for cell in s.cells} for s in _walks(made(images=64, seeds=8)))
+    most = [ExplainerFacts(name, {"name": name}, 1, {"cost": cost}) for name, cost in (("a", 1.0), ("b", 99.0))]
+    assert len(_walks(made(images=16, seeds=1, chosen=most))) == 1
+
+
+def _walks(grid):
+    return [shard for shard in grid.shards(grid.tasks) if shard.family == "randomization"]
+
+
 def test_long_shards_come_first():
     costs = [shard.cost for shard in made(images=20).shards(made(images=20).tasks)]
     assert costs == sorted(costs, reverse=True) and costs[0] > costs[-1]
