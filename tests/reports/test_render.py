@@ -192,7 +192,7 @@ def test_what_it_cost_is_answered_for_explainers_of_ones_own():
     told = dict(answers.answers(empty, cards, seconds, [], {"missing": 0, "damaged": []}))
     passes, times = told["What did it cost?"]
     assert passes == "One explanation takes from 1 (quick) to 50 (slow) forward and backward passes of the model."
-    same = dict(answers.answers(empty, alone, dict.fromkeys(alone, [1.0]), [], {"missing": 0, "damaged": []}))
+    same = dict(answers.answers(empty, alone, {name: [1.0] for name in alone}, [], {"missing": 0, "damaged": []}))
     assert same["What did it cost?"][0] == "One explanation takes 20 (only) forward and backward passes of the model."
     assert times.startswith(
         "In this run one explanation took 4.5 s with the slowest explainer (slow) and 300 ms with the"
