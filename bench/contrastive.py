@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.naming import UsageError
 
+from .contrastive_cut import on_boundary
 from .contrastive_random import INITS, random_network
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ SEARCHES = (
     ("fmnist-vgg", "xgem-eq[probe=random]"),
 )
 RANDOM = ("fmnist-lenet", "cdeepex[probe=random]")
+CUT = ("fmnist-lenet", "cdeepex")
 FITTED = (
     ("fmnist-tshirt-shirt", "progressive-exaggeration"),
     ("fmnist-lenet", "ae-vae"),
@@ -62,6 +64,7 @@ class Piece:
         seed: of the choice of images, of the draw of probes and of the beginning of searches.
         images: how many.
         init: how the layers of a random network are drawn that is asked instead of the model, see `contrastive_random`.
+        cut: whether the search is made twice, cutting images to [0, 1] on the way and only at its end, see `contrastive_cut`.
     """
 
     model: str
@@ -69,11 +72,12 @@ class Piece:
     seed: int
     images: int = IMAGES
     init: str = ""
+    cut: bool = False
 
     @property
     def label(self) -> str:
         """What progress shows."""
-        drawn = f" random network {self.init}" if self.init else ""
+        drawn = f" random network {self.init}" if self.init else " cut" if self.cut else ""
         return f"{self.model} {self.explainer}{drawn} seed {self.seed}"
 
     def file(self, folder: Path) -> Path:
@@ -93,15 +97,16 @@ class Piece:
             text = str(dict(explainer.resolved.params)["generator"])
             name = belonging(models.load(self.model), text) if text in KINDS else text
             drawn = models.load_generator(name).identity()
-        known = json.dumps(
-            [weights, explainer.spec, drawn, self.seed, self.images, self.init], sort_keys=True, default=str
-        )
+        decides = [weights, explainer.spec, drawn, self.seed, self.images, self.init, *(["cut"] if self.cut else [])]
+        known = json.dumps(decides, sort_keys=True, default=str)
         return folder / f"{hashlib.sha256(known.encode()).hexdigest()[:24]}.json"
 
     def values(self) -> Values:
         """Measure it: values per image, or about the whole in lists of one."""
         if self.init:
             return random_network(self)
+        if self.cut:
+            return on_boundary(self)
         name = self.explainer.partition("[")[0]
         fitted = {"progressive-exaggeration": exaggeration, "ae-vae": spread_of_codes, "siamese-ae-vae": pairs}
         return fitted.get(name, search)(self)
@@ -110,6 +115,7 @@ class Piece:
 def pieces(only: str = "", seeds: int = 1) -> list[Piece]:
     """All measurements of the page, or those whose label holds a text, with the seeds 1 to `seeds`."""
     every = [Piece(model, name, seed) for model, name in (*SEARCHES, *FITTED) for seed in range(1, seeds + 1)]
+    every += [Piece(*CUT, seed, cut=True) for seed in range(1, seeds + 1)]
     every += [Piece(*RANDOM, seed, BATCH, init) for init in INITS for seed in range(1, seeds + 1)]
     return [piece for piece in every if only in piece.label]
 
