@@ -1,15 +1,21 @@
 """The claims of the papers on held-out Fashion-MNIST images, with the shipped networks; slow."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import explainers
 import models
+from explainers import pictures
 from explainers.contrastive import start
 from models.seeds import derive
 
 COUNT = 64
+PAGE = Path(__file__).parents[2] / "docs" / "contrastive.md"
 pytestmark = pytest.mark.slow
 
 
@@ -86,6 +92,27 @@ def test_third_classes_stay_below_with_other_generators_and_another_network(mode
     )
     assert with_them.mean() <= most
     assert (without - with_them).mean() >= 0.40 and low_end(without - with_them) > 0
+
+
+def test_the_published_growth_of_the_penalty_stops_on_the_boundary_too(lenet):
+    subject, images = lenet
+    found = explainers.get("cdeepex[profile=paper]").explain(subject, images[:4])
+    source, probe, third = readings(subject, found)
+    met = ((source - probe).abs() <= 0.05) & (third <= torch.minimum(source, probe) + 1e-4)
+    assert [word in ("converged", "trivial") for word in found.outcome] == met.tolist() and met.sum() >= 3
+
+
+def test_the_documented_grid_of_seven_explainers(lenet, tmp_path):
+    """The command of docs/contrastive.md on two of its images."""
+    subject, _ = lenet
+    command = PAGE.read_text().partition("contrast.png")[0].rpartition("bench explain")[2]
+    names = re.findall(r'--explainer "?([^\s"\\]+)"?', command)
+    assert len(names) == 7
+    said = pictures.draw(subject, "19,1013", explainers.select(names), tmp_path / "contrast.png")
+    lines = [line for line in said.splitlines() if line.partition(":")[0] in names]
+    assert len(lines) == 14 and sum(": ok" in line for line in lines) >= 12
+    with Image.open(tmp_path / "contrast.png") as drawn:
+        assert drawn.width > 2 * drawn.height
 
 
 def test_what_reaches_the_probe_class_and_what_does_not(lenet):
