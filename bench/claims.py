@@ -24,6 +24,7 @@ BEAT = 5.0
 """Seconds between two signs of life of a worker."""
 EXPIRE = 60.0
 """A mark of another machine that gave no sign for so many seconds, by the clock of who looks, is of the dead."""
+_HOST = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:32]
 
 
 @dataclass
@@ -79,10 +80,16 @@ class Claims:
         for name, mark in self.all().items():
             if mark.get("run") == run or (mark.get("host") == socket.gethostname() and not self.alive(name, mark)):
                 (self.folder / name).unlink(missing_ok=True)
+        # Notes are listed before marks: who begins meanwhile makes its mark before its note.
+        notes = list(self.folder.glob("*.note"))
         marked = self.all()
-        for note in self.folder.glob("*.note"):
+        for note in notes:
             if note.stem not in marked:
                 note.unlink(missing_ok=True)
+        for half in self.folder.glob(".*.tmp"):
+            _, _, host, process, *_ = *half.name.split("."), "", "", ""
+            if host == _HOST and process.isdecimal() and not process_lives(int(process)):
+                half.unlink(missing_ok=True)
 
     @contextmanager
     def taken(self, name: str, label: str, run: str) -> Iterator[bool]:
@@ -106,11 +113,9 @@ class Claims:
         }  # fmt: skip
         try:
             self.folder.mkdir(exist_ok=True)
-            there = _read(path)
-            if there is not None and there.get("run") != run and self.alive(name, there):
+            if not self._took(path, mark):
                 yield False
                 return
-            _write(path, mark)
         except OSError as error:
             raise unwritable(path, error) from error
         over = threading.Event()
@@ -120,7 +125,18 @@ class Claims:
             yield True
         finally:
             over.set()
+            # A sign of life that is being written must not outlive the mark.
+            beating.join()
             path.unlink(missing_ok=True)
+
+    def _took(self, path: Path, mark: dict[str, Any]) -> bool:
+        """Set a mark unless another run computes the shard; of two that ask at the same moment only one gets it."""
+        if _write(path, mark, new=True):
+            return True
+        there = _read(path)
+        if there is not None and there.get("run") != mark["run"] and self.alive(path.name, there):
+            return False
+        return _write(path, mark)
 
 
 def process_lives(process: object, since: object = None) -> bool:
@@ -155,16 +171,26 @@ def _beat(path: Path, mark: dict[str, Any], over: threading.Event) -> None:
             _write(path, {**mark, "beat": beat})
         except OSError:
             continue
-        if over.is_set():
-            path.unlink(missing_ok=True)
 
 
-def _write(path: Path, mark: dict[str, Any]) -> None:
-    """Write a mark so that it is never seen half; it need not survive a power cut."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+def _write(path: Path, mark: dict[str, Any], *, new: bool = False) -> bool:
+    """Write a mark so that it is never seen half; it need not survive a power cut.
+
+    Returns:
+        False if it was to be `new` and there is one already.
+    """
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_text(json.dumps(mark))
+        if new:
+            try:
+                os.link(temporary, path)
+                return True
+            except OSError:  # there is one, or the file system has no links
+                if path.exists():
+                    return False
         os.replace(temporary, path)
+        return True
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -5,8 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -77,11 +79,13 @@ def test_a_process_that_got_the_number_of_a_dead_one_is_another(marks):
 
 
 def test_a_zombie_is_dead():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    time.sleep(0.5)
-    born = "12345"
-    if claims.started(process.pid) is not None:
-        assert not claims.process_lives(process.pid, born)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    born = claims.started(process.pid)
+    assert claims.process_lives(process.pid, born)
+    process.stdin.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
+    if born is not None:
+        assert claims.started(process.pid) == "" and not claims.process_lives(process.pid, born)
     process.wait()
     assert not claims.process_lives(process.pid)
 
@@ -135,10 +139,70 @@ def test_a_run_that_ends_in_good_order_leaves_nothing(marks):
 def test_a_worker_signs_that_it_lives(marks, monkeypatch):
     monkeypatch.setattr(claims, "BEAT", 0.02)
     with marks.taken(NAME, "label", "mine"):
-        time.sleep(0.3)
-        assert marks.all()[NAME]["beat"] > 2
-    time.sleep(0.1)
+        end = time.monotonic() + 60
+        while marks.all()[NAME]["beat"] <= 2:
+            assert time.monotonic() < end, "no signs of life"
+            time.sleep(0.02)
     assert list(marks.folder.iterdir()) == []
+
+
+def test_a_sign_of_life_that_is_being_written_does_not_outlive_the_mark(marks, monkeypatch):
+    writing, ended, real = threading.Event(), threading.Event(), claims._write
+
+    def slow(path, mark, **how):
+        if mark["beat"]:
+            writing.set()
+            ended.wait(0.3)
+        return real(path, mark, **how)
+
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    monkeypatch.setattr(claims, "_write", slow)
+    with marks.taken(NAME, "label", "mine"):
+        assert writing.wait(60)
+    assert list(marks.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_that_begin_at_the_same_moment_one_gets_the_shard(links, marks, monkeypatch):
+    """The other one sets its mark after it was seen that there is none; also where the disk has no hard links."""
+    real, theirs = os.link, ExitStack()
+
+    def link(source, target):
+        if json.loads(source.read_text())["run"] == "mine":
+            assert theirs.enter_context(Claims(marks.store).taken(NAME, "label", "theirs"))
+        if not links:
+            raise PermissionError("no links here")
+        real(source, target)
+
+    monkeypatch.setattr(claims.os, "link", link)
+    with theirs, marks.taken(NAME, "label", "mine") as free:
+        assert not free and marks.all()[NAME]["run"] == "theirs"
+    assert list(marks.folder.iterdir()) == []
+
+
+def test_what_a_killed_process_had_half_written_goes_with_the_run(marks):
+    marks.folder.mkdir()
+    names = [f".{NAME}.{claims._HOST}.{process}.00.tmp" for process in (dead(), os.getpid())]
+    names.append(f".{NAME}.elsewhere.{dead()}.00.tmp")
+    for name in names:
+        (marks.folder / name).write_text("{")
+    marks.release("mine")
+    assert {path.name for path in marks.folder.iterdir()} == set(names[1:])
+
+
+def test_the_note_of_a_worker_that_begins_while_another_run_ends_stays(marks, monkeypatch):
+    real, begun = Claims.all, []
+
+    def all_marks(self):
+        found = real(self)
+        begun.append(left(marks))
+        (marks.folder / NAME).rename(marks.folder / f"{len(begun):016x}")
+        (marks.folder / f"{len(begun):016x}.note").write_text("saliency\n")
+        return found
+
+    monkeypatch.setattr(Claims, "all", all_marks)
+    marks.release("mine")
+    assert len(list(marks.folder.glob("*.note"))) == len(begun) > 0
 
 
 def test_a_worker_does_nothing_where_another_is_at_work(tmp_path):
