@@ -1,5 +1,7 @@
 """The page of figures on contrastive explainers: what it says of values that are known."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,8 @@ from bench.contrastive import Piece, pieces
 from bench.contrastive_page import page
 from bench.contrastive_random import common_share
 from bench.contrastive_wanted import AIMS, KINDS, Estimate, asked, estimate, estimated_share, met
+
+ROOT = Path(__file__).parents[2]
 
 
 def search(third, feasible, seconds=0.5):
@@ -125,6 +129,14 @@ def test_every_search_stands_beside_the_one_without_third_classes():
         if name.startswith("cdeepex") and "printed" not in name:
             assert (model, name.replace("cdeepex", "xgem-eq")) in names
     assert len(pieces(seeds=2)) == 2 * len(pieces()) and all("gan" in piece.label for piece in pieces("gan"))
+
+
+def test_what_the_page_points_to_is_there():
+    text = page({Piece("m", "cdeepex", 1): search([0.0] * 8, [1.0] * 8)})
+    told = text[text.index("found elsewhere") :]
+    assert "6.5 CPU min" in told and "met: yes" in told
+    named = re.findall(r"`(tests/[^`]+)`|\]\(([^)]+)\)", told)
+    assert len(named) == 6 and all((ROOT / test if test else ROOT / "docs" / page_).is_file() for test, page_ in named)
 
 
 def test_a_cut_piece_has_a_file_of_its_own_and_the_others_keep_theirs(tmp_path):
