@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from reports.files import RunFolderError
-from reports.frame import GROUP, Group, expectations, load
+from reports.frame import GROUP, Group, SharedList, expectations, load
 from reports.grid import with_targets
 from reports.scores import CERTIFIED, RANKED, Score, scores_of, seconds_per_explanation
 from reports.store import Store
@@ -176,7 +176,8 @@ def _renamed(frame: pd.DataFrame, called: Mapping[str, str]) -> pd.DataFrame:
         return frame
     attrs = dict(frame.attrs)
     for part in ("expected", "failures"):
-        attrs[part] = [{**entry, "subject": called.get(entry["subject"], entry["subject"])} for entry in attrs[part]]
+        named = ({**entry, "subject": called.get(entry["subject"], entry["subject"])} for entry in attrs[part])
+        attrs[part] = SharedList(named)
     frame = frame.assign(subject=frame["subject"].cat.rename_categories(lambda name: called.get(name, name)))
     frame.attrs = attrs
     return frame

@@ -54,12 +54,26 @@ def load(path: str | Path | Store, *, coded: bool = False) -> pd.DataFrame:
     frame.attrs = {
         "run": str(store.path),
         "rows": len(frame),
-        "expected": _expected(plan),
-        "failures": _failures(plan, failures),
-        "protocol": store.protocol,
-        "measures": store.measures,
+        "expected": SharedList(_expected(plan)),
+        "failures": SharedList(_failures(plan, failures)),
+        "protocol": SharedDict(store.protocol),
+        "measures": SharedDict(store.measures),
     }
     return frame
+
+
+class SharedList(list[Any]):
+    """A list that copies of a frame have in common: pandas copies what a frame carries along with every selection of rows."""
+
+    def __deepcopy__(self, memo: object) -> SharedList:
+        return self
+
+
+class SharedDict(dict[str, Any]):
+    """A dictionary that copies of a frame have in common, for the same reason."""
+
+    def __deepcopy__(self, memo: object) -> SharedDict:
+        return self
 
 
 def expectations(frame: pd.DataFrame) -> dict[Group, dict[str, int]]:

@@ -34,7 +34,7 @@ class Gallery:
 
     def add_pixels(self, name: str, title: str, caption: str, figure: Figure) -> Shown:
         """Keep a figure of pixels: PNG as a file, and one PNG that suits light and dark pages."""
-        clear = plots.to_bytes(figure, "png", dpi=120, solid=False)
+        clear = plots.to_pixels(figure, dpi=120)
         self._file(name, plots.on_white(clear))
         address = _address("image/png", plots.fewer_colours(clear))
         return Shown(title, caption, address, address)

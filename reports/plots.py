@@ -182,20 +182,32 @@ def to_bytes(figure: Figure, form: Literal["png", "svg"], *, dpi: int = 110, sol
     return buffer.getvalue()
 
 
-def on_white(png: bytes) -> bytes:
-    """The same PNG with a white background, for a file that is looked at outside the page."""
+def to_pixels(figure: Figure, *, dpi: int) -> Image.Image:
+    """Draw a figure on a clear background; RGBA.
+
+    Args:
+        figure: a figure of this package.
+        dpi: pixels per inch.
+    """
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as picture:
-        clear = picture.convert("RGBA")
-        Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB").save(buffer, "PNG")
+    # It is taken apart again at once, so that packing it tightly would be a waste.
+    options = {"pil_kwargs": {"compress_level": 0}, "bbox_inches": "tight", "pad_inches": 0.1}
+    figure.savefig(buffer, format="png", dpi=dpi, transparent=True, **options)
+    with Image.open(buffer) as picture:
+        return picture.convert("RGBA")
+
+
+def on_white(clear: Image.Image) -> bytes:
+    """A PNG of a picture on a white background, for a file that is looked at outside the page."""
+    buffer = io.BytesIO()
+    Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def fewer_colours(png: bytes) -> bytes:
-    """The same PNG with a palette of 256 colours: a third of the size, for pictures embedded in the page."""
+def fewer_colours(clear: Image.Image) -> bytes:
+    """A PNG of a picture with a palette of 256 colours: a third of the size, for what is embedded in the page."""
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGBA").quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
+    clear.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -337,6 +337,8 @@ def writer(store):
 def test_a_killed_writer_leaves_whole_files_only(store):
     for round_ in range(3):
         process = writer(store)
+        while not any(store.path.glob("records/*/*.parquet")):
+            assert process.poll() is None
         time.sleep(0.15 + 0.037 * round_)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -403,6 +405,8 @@ def test_load_knows_what_was_expected_and_what_failed(tmp_path):
     assert len(failed) == 2 + 2 + 3 + 5 and set(failed["explainer"]) == {"failing"}
     assert failed[["stage", "image", "measure", "value"]].isna().all(axis=None)
     assert json.loads(json.dumps(frame.attrs)) == frame.attrs
+    # What a frame carries along is not copied with every selection of its rows.
+    assert all(failed.attrs[name] is frame.attrs[name] for name in ("expected", "failures", "protocol", "measures"))
     planned = {(entry["explainer"], entry["check"]): entry["values"] for entry in frame.attrs["expected"]}
     assert planned["sensitive", "cascading"] == 4 and planned["failing", "floor"] == 10
     assert {str(kind) for kind in frame.dtypes} == {"str", "Int64", "float64"}
