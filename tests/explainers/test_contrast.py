@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-import explainers
+import explainers.base
 import models
 from models.adapters import from_tensor
 from models.naming import UsageError

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import explainers
-import models
+import models.randomize
 from explainers import memory
 from explainers.memory import Limit, limited
 from explainers.passes import rows_for, shared_passes

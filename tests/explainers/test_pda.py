@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import explainers
-import models
+import models.adapters
 from explainers.pda import Conditional, PatchGaussian, _starts, difference
 from models.data import ImageSet
 from models.naming import UsageError

@@ -8,7 +8,7 @@ from captum.attr import KernelShap
 from torch import nn
 
 import explainers
-import models
+import models.adapters
 from explainers import surrogates
 from explainers.superpixels import background, segmented
 from explainers.surrogates import coalitions, constrained_least_squares, weighted_ridge

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-import explainers
+import explainers.base
 
 
 class Net(nn.Module):
