@@ -7,6 +7,7 @@ replaces are removed, so a reader finds each cell in one place or in both, and n
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -26,6 +27,9 @@ PACK_CELLS = 2048
 
 ATTEMPTS = 50
 """Readings that may be overtaken by somebody who folds; each time the other one has got on, so it comes to an end."""
+
+TICK = 2_000_000_000
+"""Nanoseconds within which some file systems give two changes one time."""
 
 _PACK = re.compile(r"[0-9a-f]{16}")
 _Stamp = tuple[int, int, int]
@@ -92,12 +96,13 @@ class Records:
         for folder in sorted(self._loose.iterdir()) if self._loose.is_dir() else []:
             try:
                 changed = folder.stat().st_mtime_ns
-                if self._folders.get(folder.name, (None,))[0] != changed:
-                    names = {path.stem for path in named(folder, KEY, ".parquet")}
-                    self._folders[folder.name] = (changed, names)
+                known = self._folders.get(folder.name)
+                if known is None or known[0] != changed or _fresh(changed):
+                    known = (changed, {path.stem for path in named(folder, KEY, ".parquet")})
+                    self._folders[folder.name] = known
             except OSError:
                 continue
-            found |= self._folders[folder.name][1]
+            found |= known[1]
         return found.union(self._places())
 
     def damaged(self) -> list[Path]:
@@ -154,7 +159,8 @@ class Records:
                 files.remove(loose[key])
             folded += len(tables)
         for path in self._pack_files():
-            if self._pack(path) is None:
+            # One that only could not be read at this moment may be whole.
+            if self._pack(path) is None and _is_damaged(path):
                 files.remove(path)
         return folded
 
@@ -219,7 +225,7 @@ class Records:
         try:
             stamp = _stamp(path)
             known = self._seen.get(path.stem)
-            if known is None or known[0] != stamp:
+            if known is None or known[0] != stamp or _fresh(stamp[1]):
                 known = (stamp, files.is_record_of(path.read_bytes(), path.stem))
                 self._seen[path.stem] = known
         except FileNotFoundError:
@@ -238,7 +244,7 @@ class Records:
         try:
             stamp = _stamp(path)
             known = self._packs.get(path.name)
-            if known is None or known[0] != stamp:
+            if known is None or known[0] != stamp or _fresh(stamp[1]):
                 known = (stamp, _opened(path))
                 self._packs[path.name] = known
         except OSError:
@@ -278,6 +284,14 @@ def _opened(path: Path) -> _Pack | None:
     return _Pack(path, places, version)
 
 
+def _is_damaged(path: Path) -> bool:
+    """Tell whether a pack can be read and is not whole."""
+    try:
+        return _opened(path) is None
+    except OSError:
+        return False
+
+
 def _column(pack: _Pack, name: str) -> pa.ChunkedArray:
     """Read one column of a pack."""
     return files.read_column(pack.path, name)
@@ -309,6 +323,11 @@ def _stamp(path: Path) -> _Stamp:
     """Return what changes when a file is written or replaced, even if a clock is set back."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def _fresh(changed: int) -> bool:
+    """Tell whether another change may yet get the same time; where clocks are wrong, a stamp is believed as it is."""
+    return abs(time.time_ns() - changed) < TICK
 
 
 def _ordered(keys: Collection[str], planned: Sequence[str]) -> list[str]:
