@@ -99,7 +99,10 @@ def _opened(path: str) -> Store:
     """The store at a path; kept, since it knows which files it has read, until its settings are written anew."""
     settings = Path(path) / "config.json"
     now = sha256(settings.read_bytes()) if settings.exists() else ""
-    if path not in _known or _known[path][0] != now:
+    known = _known.get(path)
+    if known is None or known[0] != now:
+        known = (now, Store.open(path))
         _known.clear()
-        _known[path] = (now, Store.open(path))
-    return _known[path][1]
+        _known[path] = known
+    # Not looked up once more: another thread may have put something else there.
+    return known[1]

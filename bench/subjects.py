@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 READ = 128
 """Images of one's own that are read before a run is planned."""
 _subjects: dict[tuple[str, str | None, str, str], Subject] = {}
+_loading = threading.Lock()
 
 
 def subject_of(model: str, data: str | None, device: str, precision: str) -> Subject:
@@ -34,12 +35,14 @@ def subject_of(model: str, data: str | None, device: str, precision: str) -> Sub
     import models
 
     place = (model, data, device, precision)
-    if place not in _subjects:
-        _subjects.clear()
-        subject = models.load(plugins.model_names().get(model, model), data=data)
-        _subjects[place] = placed(subject, device, precision)
-        devices.warm_up(_subjects[place])
-    return _subjects[place]
+    with _loading:
+        found = _subjects.get(place)
+        if found is None:
+            _subjects.clear()
+            subject = models.load(plugins.model_names().get(model, model), data=data)
+            found = _subjects[place] = placed(subject, device, precision)
+            devices.warm_up(found)
+    return found
 
 
 def explained(model: str, data: str | None = None) -> Subject:

@@ -153,7 +153,8 @@ def measured(subject: Subject, shape: Sequence[int]) -> tuple[int, int]:
     tensors = [*module.parameters(), *module.buffers()]
     size = max(1.0, subject.dtype.itemsize / 4)
     key = (subject.name, tuple(shape), size, tuple(tuple(tensor.shape) for tensor in tensors))
-    if key not in _measured:
+    found = _measured.get(key)
+    if found is None:
         own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
         kept: dict[int, int] = {}
 
@@ -170,5 +171,5 @@ def measured(subject: Subject, shape: Sequence[int]) -> tuple[int, int]:
         once = sum(kept.values()) + TRANSIENT * max([*kept.values(), image.nbytes])
         if len(_measured) >= KNOWN:
             _measured.clear()
-        _measured[key] = (int(size * sum(tensor.nbytes for tensor in tensors)), int(size * once))
-    return _measured[key]
+        found = _measured[key] = (int(size * sum(tensor.nbytes for tensor in tensors)), int(size * once))
+    return found
