@@ -50,6 +50,11 @@ def eight_99() -> Subject:
     return _without_bags("fmnist-lenet[eight=0.99]")
 
 
+def judge() -> Subject:
+    """`fmnist-oracle`, the independent network that judges counterfactuals, on images without bags."""
+    return _without_bags("fmnist-oracle")
+
+
 def second_half() -> Subject:
     """`fmnist-lenet` on test images of classes 5 to 9, which a generator of the first five classes never saw."""
     return _on("fmnist-lenet", OTHERS, "second-half")

@@ -36,9 +36,9 @@ Floats = npt.NDArray[np.float64]
 def judge_claims(frame: pd.DataFrame, papers: Sequence[Paper], verdicts: pd.DataFrame | None = None) -> pd.DataFrame:
     """Compute every claim from the records.
 
-    Intervals are percentile bootstraps over images, crossed with seeds where there are several. Two terms with images
-    in common are compared on these, image by image; else each is drawn again for itself. For few images or seeds intervals
-    are widened as in `reports.stats`.
+    Intervals are percentile bootstraps over images, crossed with seeds where there are several that stand for something that
+    all images share. Two terms with images in common are compared on these, image by image; else each is drawn again for
+    itself. For few images or seeds intervals are widened as in `reports.stats`.
 
     Args:
         frame: tidy records.
@@ -159,6 +159,8 @@ class _Values:
             ends = [self._one(term, name) for name in (term.low, term.high)]
             return _Found(np.asarray([[value]]), own=Interval(value, *ends))
         table = there.pivot_table(index="image", columns="seed", values="value", aggfunc="mean", observed=True)
+        if term.repeats:
+            table = table.mean(axis=1).to_frame()
         return _Found(table.to_numpy(dtype=np.float64), tuple(str(name) for name in table.index))
 
     def _rows(self, term: Term, measure: str) -> pd.DataFrame:

@@ -22,6 +22,7 @@ class Term:
         statistic: `mean` or `median` over the images, after the mean over the seeds.
         stage: only the rows of this stage; None for all.
         low, high: names of measures that hold the interval of a number that has no images; empty for none.
+        repeats: seeds only repeat what is drawn anew for every image, so that images alone are drawn for the interval.
     """
 
     subject: str
@@ -32,6 +33,7 @@ class Term:
     stage: int | None = None
     low: str = ""
     high: str = ""
+    repeats: bool = False
 
 
 @dataclass(frozen=True)

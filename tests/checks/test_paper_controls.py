@@ -8,6 +8,7 @@ import explainers
 import models
 from bench.checks.papers import declared, paths, paths_run, swap_run
 from bench.protocols import get
+from models.seeds import generator
 
 PROTOCOL = get("recommended")
 
@@ -26,17 +27,29 @@ def test_points_on_a_path_are_at_the_length_that_was_asked():
 def test_equal_directions_gain_the_same_however_far_a_search_ran():
     """Gain is what is reached along the first axis: a longer move of the same direction gains more only at its own end."""
     short, long = path([1.0, 0.0]), path([6.0, 0.0])
-    found = paths.compared(long, short, lambda z: z, lambda z: z[:, 0])
+    found = paths.compared(long, short, path([0.0, 6.0]), lambda z: z, lambda z: z[:, 0])
+    assert float(found["gain-end"]) == 6 and float(found["gain-random"]) == 0
     assert float(found["gain-equal"]) == pytest.approx(1) == float(found["gain-equal-reference"])
     assert float(found["equal-share"]) == pytest.approx(1 / 6) and float(found["gain-per-distance"]) == pytest.approx(1)
 
 
 def test_a_move_beside_the_way_gains_less_and_none_gains_nothing():
     beside, straight = path([3.0, 4.0], [0.0, 0.0], [2.0, 0.0]), path([10.0, 0.0], [1.0, 0.0], [0.0, 0.0])
-    found = paths.compared(beside, straight, lambda z: z, lambda z: z[:, 0])
+    found = paths.compared(beside, straight, beside, lambda z: z, lambda z: z[:, 0])
     assert found["gain-equal"][0] == pytest.approx(3) and found["gain-equal-reference"][0] == pytest.approx(5)
     assert found["gain-per-distance"][0] == pytest.approx(0.6)
     assert all(bool(values[1:].isnan().all()) for values in found.values())
+
+
+def test_random_moves_are_as_long_and_lead_anywhere():
+    own = paths.Path(torch.ones(400, 8), torch.ones(400, 8) + torch.tensor([3.0, 4.0, *[0.0] * 6]))
+    made = paths.astray(own, [generator(0, "a", place) for place in range(400)])
+    assert torch.equal(made.begun, own.begun) and made.length.numpy() == pytest.approx(np.full(400, 5.0), rel=1e-5)
+    along = ((made.ended - made.begun) * (own.ended - own.begun)).sum(1) / 25
+    # Of a random direction in 8 dimensions the mean cosine is 0, its spread 1 / sqrt(8).
+    assert abs(float(along.mean())) < 0.06 and float(along.std()) == pytest.approx(8**-0.5, rel=0.12)
+    again = paths.astray(own, [generator(0, "a", place) for place in range(400)])
+    assert torch.equal(again.ended, made.ended), "a move belongs to its image"
 
 
 def measured(run, check, subject, names, count):
@@ -59,6 +72,7 @@ def test_the_best_network_compared_with_itself_moves_alike():
     own = {measure: values for (name, measure), values in found.items() if name != "gradient"}
     assert np.isfinite(own["gain-equal"]).any()
     np.testing.assert_allclose(own["gain-equal"], own["gain-equal-reference"], atol=1e-5)
+    np.testing.assert_allclose(own["gain-end"], own["gain-equal"], atol=1e-5)
     assert np.nanmin(own["equal-share"]) == pytest.approx(1)
     assert np.isnan(found["gradient", "gain-equal"]).all()
 

@@ -66,6 +66,19 @@ def test_two_terms_are_compared_image_by_image():
     assert loose["verdict"] == "undecided" and loose["ci_high"] - loose["ci_low"] > 1
 
 
+def test_seeds_that_are_repeats_of_images_are_no_factor_of_their_own():
+    """Two seeds say next to nothing of what all images share; two repeats per image say as much as their mean."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(0.5, 0.1, (2, 40))
+    both = records(*(frame_of(row, seed=seed) for seed, row in enumerate(values)))
+    crossed = judged(both, at_least=0.3)
+    own = judged(both, first=Term("m", "one", "c", "v", repeats=True), at_least=0.3)
+    means = judged(records(frame_of(values.mean(0))), at_least=0.3)
+    assert own["estimate"] == pytest.approx(crossed["estimate"]) and own["verdict"] == "agrees"
+    assert [own["ci_low"], own["ci_high"]] == pytest.approx([means["ci_low"], means["ci_high"]])
+    assert crossed["ci_high"] - crossed["ci_low"] > 3 * (own["ci_high"] - own["ci_low"])
+
+
 def test_ratio_factor_and_median():
     one, other = [2.0, 4.0, 90.0], [1.0, 2.0, 3.0]
     frame = records(frame_of(one), frame_of(other, "other"))

@@ -55,6 +55,10 @@ _FITTED = (
 )  # fmt: skip
 
 _EQUAL = (
+    Measure("gain-end", "probability", "none", -1.0, 1.0, 0.0,
+            "How much likelier an independent network finds the target where the move ends than in the image."),
+    Measure("gain-random", "probability", "none", -1.0, 1.0, 0.0,
+            "The same gain of a move as long in a direction drawn at random."),
     Measure("gain-per-distance", "probability per latent unit", "none", None, None, 0.0,
             "How much likelier an independent network finds the target, over the length of the move in the latent space."),
     Measure("gain-equal", "probability", "none", -1.0, 1.0, 0.0,
@@ -72,9 +76,11 @@ _SWAP = (
 )  # fmt: skip
 
 
-def _check(name: str, measures: tuple[Measure, ...], words: str, module: str, about_model: bool = False) -> CheckInfo:
+def _check(
+    name: str, measures: tuple[Measure, ...], words: str, module: str, about_model: bool = False, version: int = 1
+) -> CheckInfo:
     return CheckInfo(
-        name, 1, SUITE, measures, words, family=f"bench.checks.papers.{module}", staged=False, draws="once", block=BLOCK,
+        name, version, SUITE, measures, words, family=f"bench.checks.papers.{module}", staged=False, draws="once", block=BLOCK,
         about_model=about_model,
     )  # fmt: skip
 
@@ -83,6 +89,7 @@ CHECKS: tuple[CheckInfo, ...] = (
     _check(SQUARE, _SQUARE, "does the explanation of `why no bag` show the square that a network takes for a bag?", "square_run"),
     _check(SHORTCUT, _SHORTCUT, "does a network take a square for a bag?", "shortcut", about_model=True),
     _check(FITTED, _FITTED, "do the two autoencoders of AE+VAE do what they were built for, and are its maps stable?", "codes"),
-    _check(EQUAL, _EQUAL, "at equal length, does a search lead toward the class as on a network that knows it?", "paths_run"),
+    _check(EQUAL, _EQUAL, "at equal length, does a search lead toward the class as on a network that knows it?", "paths_run",
+           version=2),
     _check(SWAP, _SWAP, "are the maps of a search the same with a generator of other data?", "swap_run"),
 )  # fmt: skip

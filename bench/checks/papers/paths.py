@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +43,25 @@ class Path:
         return torch.lerp(self.begun, self.ended, share.view(-1, *[1] * (self.begun.dim() - 1)))
 
 
-def compared(own: Path, other: Path, draw: Draw, gain: Draw) -> dict[str, Tensor]:
+def astray(path: Path, draws: Sequence[torch.Generator]) -> Path:
+    """Moves from the same points, as long, each in a direction drawn at random.
+
+    Args:
+        path: n moves.
+        draws: one generator per move.
+
+    Example:
+        >>> path = Path(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+        >>> round(float(astray(path, [torch.Generator()]).length[0]), 4)
+        5.0
+    """
+    drawn = [torch.randn(path.begun.shape[1:], generator=draw) for draw in draws]
+    directions = torch.stack(drawn).to(path.begun)
+    lengths = path.length / directions.flatten(1).norm(dim=1)
+    return Path(path.begun, path.begun + directions * lengths.view(-1, *[1] * (path.begun.dim() - 1)))
+
+
+def compared(own: Path, other: Path, random: Path, draw: Draw, gain: Draw) -> dict[str, Tensor]:
     """What two moves of the same images gain at the end of the shorter one.
 
     A search that never meets its goal goes on and on: at its end it is far away, and what is gained there says more of the
@@ -51,17 +69,21 @@ def compared(own: Path, other: Path, draw: Draw, gain: Draw) -> dict[str, Tensor
 
     Args:
         own, other: moves in the latent space of one generator.
+        random: moves as long as the own ones that lead anywhere, see `astray`.
         draw: latent points (n, ...) -> images.
         gain: images -> (n,) what is gained against the original images.
 
     Returns:
-        (n,) each, NaN where either move has no length: `gain-per-distance` of the whole own move, `gain-equal` of the own
-        and `gain-equal-reference` of the other move at the common length, and `equal-share`, that length over the own one.
+        (n,) each, NaN where either move has no length: `gain-end` of the whole own move, `gain-random` of the random one as
+        long, `gain-per-distance` of the own one over its length, `gain-equal` of the own and `gain-equal-reference` of the
+        other move at the common length, and `equal-share`, that length over the own one.
     """
     length = torch.minimum(own.length, other.length)
-    moved = length > 0
+    moved, end = length > 0, gain(draw(own.ended))
     found = {
-        "gain-per-distance": gain(draw(own.ended)) / own.length,
+        "gain-end": end,
+        "gain-random": gain(draw(random.ended)),
+        "gain-per-distance": end / own.length,
         "gain-equal": gain(draw(own.at(length))),
         "gain-equal-reference": gain(draw(other.at(length))),
         "equal-share": length / own.length,

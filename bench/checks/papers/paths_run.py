@@ -16,11 +16,12 @@ from bench.protocols import Protocol
 from models.base import Subject
 from models.generators import Generator
 from models.naming import UsageError
+from models.seeds import generator
 from models.zoo.build import build
 
 from .asking import Asked, Measured, results
 from .declared import CHECKS, EQUAL
-from .paths import Path, compared
+from .paths import Path, astray, compared
 
 if TYPE_CHECKING:
     from explainers import Explainer, Explanation
@@ -57,7 +58,7 @@ def run_block(
 
 
 def _moves(block: Asked, protocol: Protocol, base: int, explainer: Explainer) -> Measured:
-    """Both searches, and what an independent network says on the way of each."""
+    """Both searches and a random move, and what an independent network says on the way of each."""
     from explainers.contrastive.start import generator_for
 
     params = dict(explainer.resolved.params)
@@ -74,7 +75,9 @@ def _moves(block: Asked, protocol: Protocol, base: int, explainer: Explainer) ->
     if first is None or second is None or own.reconstruction is None or own.target is None or other.target is None:
         raise UsageError(f"{explainer.name} does not say where in a latent space it began and ended")
     left = images - own.reconstruction if params["residual"] else torch.zeros_like(images)
-    found = compared(first, second, partial(_drawn, made, left), partial(_gain, judge, images, own.target))
+    draws = [generator(base, "astray", name, block.seed) for name in block.ids]
+    gain = partial(_gain, judge, images, own.target)
+    found = compared(first, second, astray(first, draws), partial(_drawn, made, left), gain)
     asked = own.target == other.target
     values = {name: torch.where(asked, each, float("nan")).cpu() for name, each in found.items()}
     return Measured(values, failed=own.status)
