@@ -168,8 +168,11 @@ def _interrupted(seconds: float, error: Callable[[], Timeout]) -> Iterator[None]
 
 @contextmanager
 def _by_signal(seconds: float, error: Callable[[], Timeout]) -> Iterator[None]:
+    over = False
+
     def ring(number: int, frame: FrameType | None) -> None:
-        raise error()
+        if not over:
+            raise error()
 
     before: Any = signal.signal(signal.SIGALRM, ring)
     # It rings again for explainers that catch everything and go on.
@@ -177,6 +180,8 @@ def _by_signal(seconds: float, error: Callable[[], Timeout]) -> Iterator[None]:
     try:
         yield
     finally:
+        # First of all, so that a ring at this very moment does not keep the clock from being stopped.
+        over = True
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
 

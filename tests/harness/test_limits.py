@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,26 +27,46 @@ def spend(seconds):
 
 def test_a_call_that_takes_too_long_is_interrupted_and_the_next_is_not_begun():
     before = signal.getsignal(signal.SIGALRM)
-    begun = time.monotonic()
-    with limits.watched(0.2, {"slow": 1, "quick": 1}, None):
+    with limits.watched(0.2, {"slow": 1, "quick": 3000}, None):
         with pytest.raises(limits.Timeout, match=r"longer than --timeout 0\.2 seconds"), limits.explaining("slow"):
-            spend(20)
+            spend(60)
         with pytest.raises(limits.Timeout), limits.explaining("slow"):
             pytest.fail("it must not be called again")
+        limits._watch.get().seconds = 600.0  # so that nothing is too slow for it
         with limits.explaining("quick"):
             spend(0.02)
-    assert time.monotonic() - begun < 5 and signal.getsignal(signal.SIGALRM) is before
+    assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_the_time_of_the_calls_for_one_cell_adds_up():
-    with limits.watched(0.3, {"one": 1, "two": 2}, None):
-        for name, calls in (("one", 1), ("two", 3)):
+def test_the_time_of_the_calls_for_one_cell_adds_up(monkeypatch):
+    now, real, given = [1000.0], signal.setitimer, []
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(signal, "setitimer", lambda which, *times: (given.append(times[0]), real(which, *times)))
+    with limits.watched(600, {"one": 1, "two": 2}, None):
+        for name, calls in (("one", 2), ("two", 4)):
             for _ in range(calls):
                 with limits.explaining(name):
-                    spend(0.17)
+                    now[0] += 340
             with pytest.raises(limits.Timeout), limits.explaining(name):
-                spend(20)
+                pytest.fail("it must not be called again")
+    assert [seconds for seconds in given if seconds] == [600, 260, 600, 600, 520, 180]
+
+
+def test_a_clock_that_rings_as_a_call_ends_does_not_ring_on(monkeypatch):
+    before, real = signal.getsignal(signal.SIGALRM), signal.setitimer
+
+    def late(which, seconds, interval=0.0):
+        """It rings before it is stopped."""
+        if not seconds:
+            signal.raise_signal(signal.SIGALRM)
+        return real(which, seconds, interval)
+
+    monkeypatch.setattr(signal, "setitimer", late)
+    with limits.watched(600, {"quick": 1}, None), limits.explaining("quick"):
+        pass
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_call_in_another_thread_is_interrupted_too():
@@ -55,15 +76,14 @@ def test_a_call_in_another_thread_is_interrupted_too():
         with limits.watched(0.2, {"slow": 1}, None):
             try:
                 with limits.explaining("slow"):
-                    spend(20)
+                    spend(60)
             except limits.Timeout as error:
                 found.append(error)
 
     thread = threading.Thread(target=work)
-    begun = time.monotonic()
     thread.start()
-    thread.join(10)
-    assert found and time.monotonic() - begun < 5
+    thread.join(120)
+    assert found
 
 
 def test_without_a_limit_nothing_is_limited():
@@ -90,19 +110,21 @@ def test_the_second_half_of_a_fork_does_not_come_back():
 
 
 NATIVE = """
-import itertools, pathlib
+import contextlib, itertools, pathlib
 from bench import limits
 limits.GRACE = 0.2
 with limits.watched(0.2, {{"native": 1}}, pathlib.Path({note!r})), limits.explaining("native"):
-    sum(itertools.repeat(0))
+    while True:
+        # The first clock may ring before the native code begins.
+        with contextlib.suppress(limits.Timeout):
+            sum(itertools.repeat(0))
 """
 
 
 def test_native_code_that_does_not_return_ends_its_process_with_a_note(tmp_path):
     note = tmp_path / "note"
-    begun = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", NATIVE.format(note=str(note))], cwd=ROOT, timeout=60, check=False)
-    assert done.returncode == 1 and time.monotonic() - begun < 20
+    done = subprocess.run([sys.executable, "-c", NATIVE.format(note=str(note))], cwd=ROOT, timeout=240, check=False)
+    assert done.returncode == 1
     name, traceback = limits.hung(note)
     assert name == "native" and "most recent call first" in traceback
 
@@ -111,17 +133,18 @@ def test_a_note_of_a_process_that_did_not_hang_says_nothing(tmp_path):
     assert limits.hung(tmp_path / "absent") is None
     (tmp_path / "note").write_text("saliency\n")
     assert limits.hung(tmp_path / "note") is None
-    with limits.watched(5, {"a": 1}, tmp_path / "other"), limits.explaining("a"):
+    with limits.watched(600, {"a": 1}, tmp_path / "other"), limits.explaining("a"):
         assert (tmp_path / "other").read_text() == "a\n"
     assert not (tmp_path / "other").exists()
 
 
-def test_a_hanging_explainer_fails_alone_in_a_run(tmp_path):
+def test_a_hanging_explainer_fails_alone_in_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_HURRY", "1")
     options = {**SMALL, "images": 1, "seeds": 1}
-    done = package.run(**options, explainers=f"{CHOSEN},toy-sleeper", timeout=1.0, out=tmp_path / "a")
+    done = package.run(**options, explainers=f"{CHOSEN},toy-sleeper", timeout=600.0, out=tmp_path / "a")
     failures = reports.Store.open(done.path).failures()
     assert {(failure["explainer"], failure["type"]) for failure in failures.values()} == {("toy-sleeper", "Timeout")}
-    assert all("--timeout 1 seconds" in failure["message"] for failure in failures.values())
+    assert all("--timeout 600 seconds" in failure["message"] for failure in failures.values())
     alone = package.run(**options, explainers=CHOSEN, out=tmp_path / "b")
     assert values(done.path).query("explainer != 'toy-sleeper'").reset_index(drop=True).equals(values(alone.path))
 
@@ -130,7 +153,7 @@ def test_a_hanging_explainer_fails_alone_in_a_run(tmp_path):
 @pytest.mark.parametrize("name", ["toy-stubborn", "toy-native"])
 def test_one_that_cannot_be_interrupted_costs_its_process_and_fails_alone(name, tmp_path, monkeypatch):
     options = {**SMALL, "images": 1, "seeds": 1, "suite": "smoke"}
-    done = package.run(**options, explainers=f"toy-gradient,{name}", timeout=1.0, out=tmp_path / "a")
+    done = package.run(**options, explainers=f"toy-gradient,{name}", timeout=2.0, out=tmp_path / "a")
     failures = reports.Store.open(done.path).failures()
     assert {(failure["explainer"], failure["type"]) for failure in failures.values()} == {(name, "Timeout")}
     assert set(done.missing) == set(failures) and not list((done.path / "claims").iterdir())
