@@ -49,10 +49,12 @@ def test_nothing_is_lost_wrong_or_stuck_beside_explainers_that_misbehave(short):
 
 
 def test_a_command_that_takes_too_long_is_ended_and_counted(short, monkeypatch):
-    tally = campaign.Tally()
+    tally, again = campaign.Tally(), campaign.Again({**campaign.SMALL, "explainers": "toy-slow"})
     monkeypatch.setattr(campaign, "LIMIT", 0.05)
-    short.go_on(short.fresh(), tally)
-    assert (tally.hangs, tally.lost, tally.wrong) == (1, 0, 0)
+    monkeypatch.setattr(short, "again", again)
+    monkeypatch.setenv("TOY_SLEEP", "1000")
+    short.go_on(short.fresh(finished=False), tally)
+    assert (tally.hangs, tally.lost, tally.wrong) == (1, 0, 0) and again._process is None
 
 
 def test_what_is_lost_and_what_is_wrong_is_counted(short):

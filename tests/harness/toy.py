@@ -77,7 +77,15 @@ def toy_slow(subject, images, targets, *, seed):
             file.write(f"{os.getpid()}\n")
         wait_for_others(Path(calls))
     time.sleep(float(os.environ.get("TOY_SLEEP", "0.05")))
+    hold()
     return _gradient(subject, images, targets)
+
+
+def hold() -> None:
+    """Do not come back once a run folder has so many records as TOY_HOLD (FOLDER:NUMBER) says."""
+    folder, _, count = os.environ.get("TOY_HOLD", "").rpartition(":")
+    if folder and len(list(Path(folder).glob("records/*/*.parquet"))) >= int(count):
+        time.sleep(1000)
 
 
 def wait_for_others(calls: Path) -> None:
