@@ -25,6 +25,10 @@ SILENT_CRASHES = 3
 """So many times may a worker die before it has begun a shard, until the run gives up."""
 DEATHS = 2
 """A shard that so many earlier runs died of is run apart from the others."""
+AHEAD = 4
+"""So many shards per worker may be handed out before their results are back: joblib prepares twice as many as there are
+workers, and makes that many ready again."""
+LOST = "a worker of the cluster died; what it may have had is computed here, one shard after the other"
 LOOK = 0.5
 """Seconds between two looks at what another run of the folder is computing."""
 
@@ -97,6 +101,9 @@ def compute(plan: Plan, context: worker.Context, pool: Pool, store: Store, liste
     from then on, and only those of its cells that bring a process down a second time are recorded as failed. What
     another run of the folder is computing is left to it, and taken over if that run dies.
 
+    Which shards were running is told by their marks. Workers of a cluster that cannot reach the folder leave none there;
+    then whatever was handed out and did not come back may have done it.
+
     Args:
         plan: all cells.
         context: what the shards have in common.
@@ -109,23 +116,30 @@ def compute(plan: Plan, context: worker.Context, pool: Pool, store: Store, liste
     """
     claims = Claims(store.path)
     work = _Work(plan, context, store, listen)
-    silent = 0
+    silent, limit = 0, None
     work.find_guilty([shard for shard in work.shards() if claims.deaths(shard.id) >= DEATHS])
-    while shards := work.shards():
-        work.busy.clear()
+    while shards := work.shards()[:limit]:
+        work.begin()
         try:
-            for text in pool.map(worker.run_shard, ((work.common, shard.to_json()) for shard in shards)):
+            for text in pool.map(worker.run_shard, work.handed(shards)):
                 work.take(text)
                 if work.failed and context.fail_fast:
                     return
         except WorkerDied as error:
-            running = claims.of(context.run)
+            marked = claims.of(context.run)
+            running = marked or (work.out if pool.clustered else {})
             suspects = [shard for shard in shards if shard.id in running]
-            silent = 0 if suspects else silent + 1
+            # A cluster that gives its results at the end has lost all of them; now only so many at once as can be looked at.
+            limit = pool.jobs if len(suspects) > AHEAD * pool.jobs else None
+            if limit is not None:
+                continue
+            silent = 0 if marked or work.came else silent + 1
             if silent >= SILENT_CRASHES:
                 raise UsageError(
                     f"worker processes die before they begin to work ({error}); try --jobs 1 --verbose"
                 ) from error
+            if suspects and not marked:
+                listen(worker.Status("", notices=[f"{LOST} ({error})"]))
             work.find_guilty(suspects)
         else:
             work.give_up(shard for shard in shards if shard.id not in work.busy)
@@ -144,15 +158,30 @@ class _Work:
         self.failed: set[str] = set()
         self.guilty: set[str] = set()
         self.busy: set[str] = set()
+        self.out: dict[str, Shard] = {}
+        self.came = False
 
     def shards(self, guilty: bool = False) -> list[Shard]:
         """The missing work of the explainers that are, or are not, guilty."""
         missing = self.plan.missing(self.store.done() | self.failed)
         return self.plan.shards(task for task in missing if (task.cell.explainer in self.guilty) == guilty)
 
+    def begin(self) -> None:
+        """Forget what the last round told about shards."""
+        self.busy.clear()
+        self.out.clear()
+        self.came = False
+
+    def handed(self, shards: Iterable[Shard]) -> Iterator[tuple[str, str]]:
+        """What workers are given, one shard after the other; `out` holds those that did not come back yet."""
+        for shard in shards:
+            self.out[shard.id] = shard
+            yield self.common, shard.to_json()
+
     def take(self, text: str) -> None:
         """Note the status of a shard."""
         status = worker.Status(**json.loads(text))
+        self.came = self.out.pop(status.shard, None) is not None or self.came
         if status.busy:
             self.busy.add(status.shard)
             return
