@@ -228,7 +228,7 @@ def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor,
     key = ("alpha-beta", id(module), fingerprint(images), way.method.share)  # type: ignore[attr-defined]
     leaf, logits, rules = remembered(key, (module, images), compute)
     rules.rule.alpha, rules.rule.beta = way.method.alpha, way.method.beta  # type: ignore[attr-defined]
-    rules.ledger.absorbed.zero_()
+    rules.ledger.clear()
     return leaf, logits, rules
 
 

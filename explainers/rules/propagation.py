@@ -7,34 +7,13 @@ cannot hand on is booked in the ledger, so the balance of every map can be check
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from .books import Ledger, divisor, everywhere, quotient, silent, some
 from .linear import ALL, NEGATIVE, POSITIVE, LinearOperation
 
 Tensors = tuple[Tensor, ...]
-
-
-class Ledger:
-    """Relevance that biases, stabilisers and silent neurons took, per image.
-
-    Args:
-        images: how many there are.
-    """
-
-    def __init__(self, images: int) -> None:
-        self.absorbed = torch.zeros(images, dtype=torch.float64)
-
-    def book(self, amounts: Callable[[], Tensor]) -> None:
-        """Add amounts (a multiple of N, ...) of relevance, the rows of an image together, summed in float64.
-
-        Args:
-            amounts: gives them; a function, so that what the books cost can be told from what the map costs.
-        """
-        total = amounts().reshape(len(self.absorbed), -1).sum(1, dtype=torch.float64)
-        self.absorbed = self.absorbed.to(total.device) + total
 
 
 class AlphaBeta:
@@ -64,19 +43,22 @@ class AlphaBeta:
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
         positive, negative = saved
-        has_p = _some(positive)
-        everywhere = bool(has_p.all())
-        if self.beta == 0 and everywhere:
-            s_p = above / positive
-            self._book_bias(op, s_p, None, ledger)
-            return weighted(op, inputs, s_p, None)
-        has_n = _some(-negative)
-        if not everywhere and not bool((has_p | has_n).all()):
-            ledger.book(lambda: above.masked_fill(has_p | has_n, 0))
-        s_p = _quotient(torch.where(has_n, above * self.alpha, above), positive, has_p)
-        s_n = _quotient(torch.where(has_p, above * -self.beta, above), negative, has_n)
+        if everywhere(positive) and (self.beta == 0 or everywhere(-negative)):
+            s_p, s_n = above * self.alpha / positive, None if self.beta == 0 else above * -self.beta / negative
+        else:
+            ledger.book(lambda: silent(above, positive - negative))
+            s_p, s_n = self._one_sided(positive, -negative, above)
         self._book_bias(op, s_p, s_n, ledger)
         return weighted(op, inputs, s_p, s_n)
+
+    def _one_sided(self, up: Tensor, down: Tensor, above: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Relevance per contribution where neurons may have contributions of one sign only; `up` and `down` are >= 0."""
+        by_up, by_down = divisor(up), divisor(down)
+        has_up, has_down = up / by_up, down / by_down  # 1 or 0; much faster than masks
+        s_p = above * torch.add(1.0, has_down, alpha=self.beta) / by_up
+        s_n = above * torch.add(-1.0, has_up, alpha=self.alpha) / by_down
+        nothing = self.beta == 0 and float(s_n.amax()) == 0 == float(s_n.amin())
+        return s_p, None if nothing else s_n
 
     def _book_bias(self, op: LinearOperation, s_p: Tensor, s_n: Tensor | None, ledger: Ledger) -> None:
         bias = op.bias(s_p) if self.share else None
@@ -104,15 +86,15 @@ class SplitAlphaBeta:
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
-        has = [_some(z.abs()) for z in saved]
+        has = [some(z.abs()) for z in saved]
         has_p, has_n = has[0] | has[1], has[2] | has[3]
         ledger.book(lambda: above.masked_fill(has_p | has_n, 0))
         share_p = torch.where(has_n, above * self.alpha, above)
         share_n = torch.where(has_p, above * -self.beta, above)
         up = tuple(x.clamp(min=0) for x in inputs)
         down = tuple(x.clamp(max=0) for x in inputs)
-        upper = weighted(op, up, _quotient(share_p, saved[0], has[0]), _quotient(share_n, saved[2], has[2]))
-        lower = weighted(op, down, _quotient(share_p, saved[1], has[1]), _quotient(share_n, saved[3], has[3]))
+        upper = weighted(op, up, quotient(share_p, saved[0], has[0]), quotient(share_n, saved[2], has[2]))
+        lower = weighted(op, down, quotient(share_p, saved[1], has[1]), quotient(share_n, saved[3], has[3]))
         return tuple(a + b for a, b in zip(upper, lower, strict=True))
 
 
@@ -129,18 +111,20 @@ class Epsilon:
         self.epsilon = epsilon
 
     def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
-        """Output of the operation, and its stabilised denominators."""
+        """Output of the operation, its stabilised denominators (infinite where nothing is to divide by), and its products."""
         products = op.apply(inputs, ALL)
         z = _biased(op, products)
-        scale = z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.dim() - 1))
-        return z, (torch.where(z >= 0, z + self.epsilon * scale, z - self.epsilon * scale), products.clone())
+        if self.epsilon == 0:
+            return z, (z.masked_fill(z == 0, torch.inf), products.clone())
+        scale = self.epsilon * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.dim() - 1))
+        scale = torch.where(scale > 0, scale, torch.inf)
+        return z, (z + torch.copysign(scale, z), products.clone())
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
-        s = _quotient(above, saved[0], saved[0] != 0)
-        result = tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
-        ledger.book(lambda: above - s * saved[1])
-        return result
+        s = above / saved[0]
+        ledger.book(lambda: torch.addcmul(above, s, saved[1], value=-1))
+        return tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
 
 
 class ZBox:
@@ -163,13 +147,14 @@ class ZBox:
         terms = op.apply(above_low, POSITIVE)
         if op.negative:
             terms = terms + op.apply(below_high, NEGATIVE)
-        return _biased(op, op.apply(inputs, ALL)), (terms,)
+        z = _biased(op, op.apply(inputs, ALL))
+        # Both in one order of memory: operations on tensors in two orders are several times slower.
+        return z, (terms if terms.stride() == z.stride() else torch.empty_like(z).copy_(terms),)
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
-        has = _some(saved[0])
-        ledger.book(lambda: above.masked_fill(has, 0))
-        s = _quotient(above, saved[0], has)
+        ledger.book(lambda: silent(above, saved[0]))
+        s = above / divisor(saved[0])
         above_low, below_high = self._distances(inputs)
         parts = [x * back for x, back in zip(above_low, op.back(s, inputs, POSITIVE), strict=True)]
         if op.negative:
@@ -199,18 +184,18 @@ class Excitation(AlphaBeta):
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Probability of the inputs from that of the outputs."""
-        has = _some(saved[0])
-        ledger.book(lambda: above.masked_fill(has, 0))
-        return weighted(op, inputs, _quotient(above, saved[0], has), None)
+        s = above / divisor(saved[0])
+        ledger.book(lambda: silent(above, saved[0]))
+        return weighted(op, inputs, s, None)
 
     def top(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """The same for the classifier's layer, less the winning probability of the dual unit."""
         result = self.backward(op, inputs, saved, above, ledger)
         if not self.contrastive:
             return result
-        has = _some(-saved[1])
+        has = some(-saved[1])
         ledger.book(lambda: above.masked_fill(~has, 0))
-        dual = weighted(op, inputs, None, _quotient(above, saved[1], has))
+        dual = weighted(op, inputs, None, quotient(above, saved[1], has))
         return tuple(a - b for a, b in zip(result, dual, strict=True))
 
 
@@ -241,20 +226,20 @@ class RelativeAttributing:
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs, shifted to the same sum."""
         a, b = saved[0], -saved[1]
-        by_positive = _quotient(above, a, _some(a))
-        by_negative = _quotient(above, a + b, _some(a + b))
+        by_positive = quotient(above, a, some(a))
+        by_negative = quotient(above, a + b, some(a + b))
         if self.negative_rule == "B" and op.spatial:
             below = above < 0
             by_positive = by_positive.masked_fill(below, 0)
-            by_negative = by_negative + _quotient(above, b, _some(b) & below)
+            by_negative = by_negative + quotient(above, b, some(b) & below)
         return _shifted(weighted(op, inputs, by_positive, -by_negative), above, ledger)
 
     def top(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Absolute influence normalisation at the classifier's layer."""
         whole = saved[0] - saved[1]
-        has = _some(whole)
+        has = some(whole)
         ledger.book(lambda: above.masked_fill(has, 0))
-        s = _quotient(above, whole, has)
+        s = quotient(above, whole, has)
         return weighted(op, inputs, s, -s)
 
 
@@ -293,13 +278,22 @@ def _half(op: LinearOperation, inputs: Tensors, plus: Tensor | None, minus: Tens
 
 def _shifted(parts: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
     """The parts with one constant per image taken from every entry that is not 0, so that they sum to `above`."""
-    goal = above.flatten(1).sum(1, dtype=torch.float64)
-    total = torch.stack([part.flatten(1).sum(1, dtype=torch.float64) for part in parts]).sum(0)
-    count = torch.stack([(part != 0).flatten(1).sum(1) for part in parts]).sum(0)
+    goal = _summed(above)
+    total = torch.stack([_summed(part) for part in parts]).sum(0)
+    entries = [part.sign().abs() for part in parts]
+    count = torch.stack([_summed(each) for each in entries]).sum(0)
     if not bool((count > 0).all()):
         ledger.book(lambda: goal.masked_fill(count > 0, 0)[:, None])
     shift = torch.where(count > 0, (total - goal) / count.clamp(min=1), 0)
-    return tuple(torch.where(part != 0, part - shift.to(part).view(-1, *[1] * (part.dim() - 1)), 0) for part in parts)
+    return tuple(
+        torch.addcmul(part, each, shift.to(part).view(-1, *[1] * (part.dim() - 1)), value=-1)
+        for part, each in zip(parts, entries, strict=True)
+    )
+
+
+def _summed(values: Tensor) -> Tensor:
+    """Sum per row of the first axis, (n,) float64, without a copy in another order."""
+    return values.sum(tuple(range(1, values.dim())), dtype=torch.float64)
 
 
 def _biased(op: LinearOperation, total: Tensor) -> Tensor:
@@ -308,13 +302,4 @@ def _biased(op: LinearOperation, total: Tensor) -> Tensor:
 
 
 def _signed(inputs: Tensors) -> bool:
-    return any(x.numel() > 0 and float(x.min()) < 0 for x in inputs)
-
-
-def _some(amount: Tensor) -> Tensor:
-    """Where an amount is large enough to divide by."""
-    return amount > torch.finfo(amount.dtype).tiny * 2**20
-
-
-def _quotient(above: Tensor, by: Tensor, where: Tensor) -> Tensor:
-    return torch.where(where, above / by, 0)
+    return any(x.numel() > 0 and float(x.amin()) < 0 for x in inputs)

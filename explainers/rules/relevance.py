@@ -30,8 +30,9 @@ from ..engine import (
     site,
     tensors_in,
 )
+from .books import Ledger
 from .linear import Addition, Average, LinearOperation, convolution, dense, product
-from .propagation import Ledger, ZBox
+from .propagation import ZBox
 
 GATES = frozenset("sigmoid hardsigmoid softmax relu6 hardtanh".split())
 ENLARGED = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")
@@ -248,7 +249,7 @@ class RelevanceRules:
             raise self._declined(func, "its weights depend on the image")
 
     def _need_rows(self, func: Any, *inputs: Tensor) -> None:
-        rows = len(self.ledger.absorbed)
+        rows = self.ledger.images
         if any(x.dim() == 0 or x.shape[0] == 0 or x.shape[0] % rows for x in inputs):
             raise self._declined(func, "images are not on its first axis")
 

@@ -9,16 +9,9 @@ from torch import nn
 import explainers
 import models
 from explainers.passes import shared_passes
+from explainers.rules.books import Ledger, divisor, least, silent
 from explainers.rules.linear import Convolution, Dense
-from explainers.rules.propagation import (
-    AlphaBeta,
-    Epsilon,
-    Excitation,
-    Ledger,
-    RelativeAttributing,
-    SplitAlphaBeta,
-    ZBox,
-)
+from explainers.rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing, SplitAlphaBeta, ZBox
 from models.adapters import from_module, from_tensor
 from models.data import ImageSet
 from models.naming import UsageError
@@ -116,6 +109,43 @@ def handed_on(rule, weight, x, above, spatial=False):
     ledger = Ledger(len(x))
     (found,) = rule.backward(op, (x,), rule.forward(op, (x,))[1], above, ledger)
     return found.flatten().tolist(), ledger.absorbed.tolist()
+
+
+def test_books_are_kept_per_image():
+    ledger = Ledger(2)
+    assert ledger.absorbed.tolist() == [0, 0] and ledger.absorbed.dtype == torch.float64
+    ledger.book(lambda: torch.arange(16.0).view(4, 2, 2))  # two rows an image
+    ledger.book(lambda: None)
+    ledger.book(lambda: torch.tensor([2.0**60, 1.0], dtype=torch.float64))
+    assert ledger.absorbed.tolist() == [28 + 2.0**60, 93]
+    ledger.clear()
+    ledger.book(lambda: torch.full((2, 3, 50, 50), 1.0, dtype=torch.bfloat16))
+    assert ledger.absorbed.tolist() == [7500, 7500]
+
+
+def test_amounts_too_small_to_divide_by():
+    for kind in (torch.float32, torch.float64):
+        tiny = least(torch.zeros(1, dtype=kind))
+        amount = torch.tensor([[0.0, tiny, 2 * tiny, 1.0, -1.0, float("nan")]], dtype=kind)
+        above = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], dtype=kind)
+        assert silent(above, amount)[0, :5].tolist() == [1, 2, 0, 0, 5]
+        assert silent(above[:, 2:4], amount[:, 2:4]) is None
+        shares = (above / divisor(amount))[0]
+        assert shares[[0, 1, 4]].tolist() == [0, 0, 0] and shares[3] == 4 and shares[2] > 0
+        assert bool(shares[5].isnan())  # what is no number stays none, and fails the balance
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (2.0, 1.0), (2.3, 1.3)])
+def test_neurons_with_contributions_of_one_sign_or_none(alpha, beta):
+    """Three inputs of which neurons read some; one neuron has both signs, one each sign only, one nothing."""
+    weight = torch.tensor([[1.0, -2.0, 0.0], [0.5, 1.0, 0.0], [-1.0, -1.0, 0.0], [0.0, 0.0, 3.0]])
+    x, above = torch.tensor([[2.0, 3.0, 0.0]]), torch.tensor([[0.5, 0.25, 2.0, 7.0]])
+    found, lost = handed_on(AlphaBeta(alpha, beta), weight, x, above)
+    first = 0.5 * alpha + 0.25 * 0.25 + 2 * 0.4
+    second = -0.5 * beta + 0.25 * 0.75 + 2 * 0.6
+    assert found == pytest.approx([first, second, 0.0]) and lost == [7.0]
+    found, lost = handed_on(AlphaBeta(alpha, beta), weight, x, above * torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    assert found == pytest.approx([first - 0.8, second - 1.2, 0.0], abs=1e-6) and lost == [0.0]
 
 
 def test_relative_attributing_shifts_the_weak_units():

@@ -18,7 +18,8 @@ import models
 from explainers import relevance
 from explainers.passes import chunks, gradient_of, network
 from explainers.relevance import Way, _propagated
-from explainers.rules.propagation import AlphaBeta, Epsilon, Excitation, Ledger, RelativeAttributing
+from explainers.rules.books import Ledger
+from explainers.rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing
 from models.adapters import from_tensor
 from models.base import Subject
 
