@@ -137,7 +137,7 @@ def _aims() -> tuple[Aim, ...]:
         name = f"cdeepex[{generator}probe=random]"
         found += [
             Aim("images with a likelier third class", model, name, "third", "share", f"<= {most}"),
-            Aim("the same for `xgem-eq`, less it", model, name, "gap", "mean", ">= 0.4" + ABOVE_ZERO),
+            Aim("their share for `xgem-eq` less that share", model, name, "gap", "mean", ">= 0.4" + ABOVE_ZERO),
         ]
     printed = "cdeepex[probe=random,signs=printed]"
     return (
