@@ -89,6 +89,7 @@ def test_a_cluster_whose_workers_die_whatever_they_are_given_is_given_up(tmp_pat
 def test_an_explainer_that_kills_its_worker_of_dask_every_time_fails_alone(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     other = tmp_path / "other"
+    alone = package.run(**OPTIONS, explainers="toy-gradient", out=tmp_path / "b")
     monkeypatch.setattr(runner, "context", lambda *given: dataclasses.replace(context(*given), store=str(other)))
     options = {**OPTIONS, "jobs": 2, "backend": "dask"}
     done = package.run(**options, explainers="toy-gradient,toy-deadly", out=tmp_path / "a")
@@ -96,6 +97,5 @@ def test_an_explainer_that_kills_its_worker_of_dask_every_time_fails_alone(tmp_p
     assert {failure["explainer"] for failure in failures.values()} == {"toy-deadly"} and set(done.missing) == set(
         failures
     )
-    alone = package.run(**OPTIONS, explainers="toy-gradient", out=tmp_path / "b")
     assert values(done.path).query("explainer != 'toy-deadly'").reset_index(drop=True).equals(values(alone.path))
     assert any("a worker of the cluster died" in notice for notice in done.notices) and not other.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -21,8 +22,9 @@ class Browser:
         theirs, mine = os.pipe()
         read, write = os.pipe()
         flags = (
-            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-            f"--disable-component-update --disable-sync --user-data-dir={folder / 'profile'} --remote-debugging-pipe"
+            "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync "
+            "--disable-component-update --disable-background-networking --remote-debugging-pipe "
+            f"--user-data-dir={folder / 'profile'}"
         )
         command = f"exec {CHROMIUM} {flags} about:blank 3<&{theirs} 4>&{write}"
         self.process = subprocess.Popen(
@@ -48,7 +50,11 @@ class Browser:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(20)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.into.close()
         os.close(self.out)
 
@@ -61,6 +67,8 @@ class Browser:
         os.write(self.out, json.dumps(message).encode() + b"\0")
         while True:
             while b"\0" not in self.rest:
+                if not select.select([self.into], [], [], 240)[0]:
+                    raise RuntimeError(f"the browser does not answer {method}")
                 more = self.into.read(1 << 16)
                 if not more:
                     raise RuntimeError("the browser has ended")
@@ -91,7 +99,7 @@ class Browser:
             raise RuntimeError(str(found["exceptionDetails"]))
         return found["result"].get("value")
 
-    def until(self, code, seconds=20):
+    def until(self, code, seconds=120):
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while True:

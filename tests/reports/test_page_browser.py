@@ -74,6 +74,7 @@ def test_pointing_at_a_verdict_tells_its_interval_and_a_click_leads_to_its_evide
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     assert browser.value("document.getElementById('detail').hidden")
     browser.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    browser.until("!document.getElementById('detail').hidden")
     said = browser.value("document.getElementById('detail').textContent")
     assert said.startswith("guided, cascading: FAIL") and "95% interval" in said and "values" in said
     for kind in ("mousePressed", "mouseReleased"):
@@ -86,7 +87,7 @@ def test_pointing_at_a_verdict_tells_its_interval_and_a_click_leads_to_its_evide
 def test_everything_can_be_reached_by_keyboard(browser):
     browser.value("document.getElementById('filter-name').focus()")
     browser.press(*"guid")
-    assert browser.value("document.getElementById('filter-count').textContent") == "1 of 6 rows"
+    browser.until("document.getElementById('filter-count').textContent === '1 of 6 rows'")
     for _ in range(20):
         browser.press("Tab")
         if browser.value("document.activeElement.matches('a.cell')"):
@@ -98,15 +99,12 @@ def test_everything_can_be_reached_by_keyboard(browser):
     assert "cascading-all" in browser.value("document.querySelector(location.hash).textContent")
     browser.value("document.querySelector('#matrix thead tr:last-child th button').focus()")
     browser.press("Enter")
-    assert (
-        browser.value("document.querySelector('#matrix thead tr:last-child th').getAttribute('aria-sort')")
-        == "ascending"
-    )
+    browser.until("document.querySelector('#matrix thead tr:last-child th').getAttribute('aria-sort') === 'ascending'")
 
 
 def test_a_phone_scrolls_tables_and_not_the_page(browser):
     browser.ask("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True)
-    assert browser.value("document.documentElement.scrollWidth") <= 390
+    browser.until("document.documentElement.scrollWidth <= 390")
     assert browser.value("document.querySelector('#matrix .wide').scrollWidth > 390")
     assert float(browser.value("parseFloat(getComputedStyle(document.body).fontSize)")) >= 15
     assert browser.value("getComputedStyle(document.querySelector('.matrix td.name')).position") == "sticky"
@@ -133,7 +131,7 @@ def test_on_paper_nothing_is_hidden_or_cut(browser):
     browser.value("const at = document.getElementById('filter-name'); at.value = 'guided';"
                   "at.dispatchEvent(new Event('input'))")  # fmt: skip
     media(browser, media="print")
-    assert browser.value("getComputedStyle(document.querySelector('.filter')).display") == "none"
+    browser.until("getComputedStyle(document.querySelector('.filter')).display === 'none'")
     rows = "[...document.querySelectorAll('#matrix tbody tr')].map((row) => getComputedStyle(row).display)"
     assert shown(browser, rows) == ["table-row"] * 6, "a filter of the screen does not reach the paper"
     pdf = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True)["data"])

@@ -300,12 +300,12 @@ def test_a_browser_sorts_filters_and_asks_nobody(written, tmp_path, size):
     driven = tmp_path / "driven.html"
     driven.write_text(written[0].read_text().replace("</body>", DRIVER + "</body>"))
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
         "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}", "--dump-dom",
         f"file://{driven}",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "CONSOLE" not in done.stderr and "Refused to" not in done.stderr and "SyntaxError" not in done.stderr
     told = dict(
         line.split("=", 1) for line in done.stdout.partition('<pre id="driven">')[2].partition("<")[0].splitlines()

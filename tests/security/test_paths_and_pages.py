@@ -160,11 +160,12 @@ def test_a_hostile_name_stays_a_word_on_the_page_and_no_file_leaves_the_folder(n
 def dumped(page, profile):
     """A page after a browser has run it, as HTML."""
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+        "--disable-sync",
         "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=1500",
         f"--user-data-dir={profile}", "--dump-dom", page.as_uri(),
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 @pytest.fixture(scope="module")
