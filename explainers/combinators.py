@@ -20,6 +20,7 @@ from .base import Explainer, Partial
 from .controls import image_key
 from .memory import scarce
 from .passes import chunks, fingerprint, remembered, rows_for
+from .reuse import made_from
 
 
 def smoothgrad(
@@ -128,7 +129,8 @@ def _chunk_moments(
     for first in range(0, samples, per_pass):
         count = min(per_pass, samples - first)
         batch = torch.cat([noisy_copy(images, seed, first + s, sigma) for s in range(count)])
-        made = Partial.of(inner.raw(subject, batch, targets.repeat(count), seed))
+        with made_from(images, ("noise", seed, sigma, samples), first, batch):
+            made = Partial.of(inner.raw(subject, batch, targets.repeat(count), seed))
         values = made.attribution.float()
         for each in values.view(count, len(images), *values.shape[1:]):
             done += 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
-from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from models.base import Subject
 from models.naming import UsageError, near
 
 from .base import Partial
-from .passes import chunks, gradient, network, precision, rows_for
+from .passes import chunks, gradient, input_gradient, logits_of, network, precision, rows_for
+from .reuse import made_from
 
 INCOMPLETE = 0.1
 """Share of its gross sum by which integrated gradients may miss f(x) - f(x0).
@@ -57,20 +60,44 @@ def integrated_gradients(
         raise UsageError(f"integrated-gradients: steps is {steps}; at least 2 are needed")
     module = network(subject)
     start = baseline_images(subject, images, baseline)
-    method = IntegratedGradients(module, multiply_by_inputs=True)
     kind, rows = precision(module), rows_for(images)
+    way = ("integrated-gradients", steps, baseline)
     parts = [
-        method.attribute(x.to(kind), x0.to(kind), t, n_steps=steps, method="gausslegendre", internal_batch_size=rows)
+        _along(subject, x, x0.to(kind), t, steps, way)
         for (x, t), (x0, _) in zip(chunks(images, targets), chunks(start, targets), strict=True)
     ]
-    values = torch.cat(parts).detach().float()
-    with torch.no_grad():
-        ends = [torch.cat([module(part.to(kind)) for part in x.split(rows)]).float() for x in (images, start)]
+    values = torch.cat(parts).float()
+    ends = [torch.cat([logits_of(subject, part) for part in images.split(rows)])]
+    with made_from(images, way, "start", start):
+        ends.append(torch.cat([logits_of(subject, part) for part in start.split(rows)]))
     change = (ends[0] - ends[1]).gather(1, targets[:, None])[:, 0]
     flat = values.flatten(1)
     size = change.abs().maximum(flat.abs().sum(1)).clamp_min(1e-12)
     residual = (flat.sum(1) - change).abs() / size
     return Partial(values, residual=residual, failed=residual > INCOMPLETE)
+
+
+def _along(subject: Subject, images: Tensor, start: Tensor, targets: Tensor, steps: int, way: Hashable) -> Tensor:
+    """(x - x0) times the mean gradient on the way from x0 to x, (n, C, H, W), in the type of the network.
+
+    Args:
+        images: (n, C, H, W), at most `rows_for` of them.
+        start: (n, C, H, W), x0.
+        way: names the baselines and the steps.
+    """
+    module = network(subject)
+    end = images.to(start.dtype)
+    nodes, weights = (torch.from_numpy(part) / 2 for part in np.polynomial.legendre.leggauss(steps))
+    total = torch.zeros_like(start)
+    count = max(1, rows_for(images) // len(images))
+    for first in range(0, steps, count):
+        places = (nodes[first : first + count] + 0.5).to(start).view(-1, 1, 1, 1, 1)
+        batch = (start + places * (end - start)).flatten(0, 1)
+        with made_from(images, way, first, batch):
+            found = input_gradient(subject, module, batch, targets.repeat(len(places)))
+        share = weights[first : first + count].to(start)
+        total += torch.einsum("s,snchw->nchw", share, found.view(len(places), *start.shape))
+    return (end - start) * total
 
 
 def baseline_images(subject: Subject, images: Tensor, kind: str) -> Tensor:

@@ -110,6 +110,17 @@ def rows(height: int, width: int) -> int:
     return max(1, min(most, (limit.bytes - fixed) // each))
 
 
+def spare(extra: int) -> bool:
+    """Whether so many bytes may be kept beside what the passes need."""
+    limit, case = _LIMIT.get(), _CASE.get()
+    if limit is None or limit.bytes is None:
+        return limit is None or limit.rows is None
+    if case is None or scarce():
+        return False
+    fixed, each = case.needed
+    return limit.bytes >= fixed + each * rows(*case.shape[-2:]) + extra
+
+
 def scarce() -> bool:
     """Whether memory is short, so that nothing should be kept for explainers that come later."""
     limit, case = _LIMIT.get(), _CASE.get()

@@ -15,7 +15,7 @@ from models.base import Origin, Subject
 from models.refold import folded_network
 
 from . import memory
-from .reuse import Reuse, StaleResult
+from .reuse import MADE_LIMIT, Kept, Reuse, StaleResult, made
 
 T = TypeVar("T")
 
@@ -95,8 +95,9 @@ class Network(Protocol):
 
 
 def forward(
-    subject: Subject, module: nn.Module, images: Tensor, purpose: str, run: Callable[[Network, Tensor], T]
-) -> tuple[Tensor, T]:
+    subject: Subject, module: nn.Module, images: Tensor, purpose: str, run: Callable[[Network, Tensor], T],
+    plain: bool = False,
+) -> tuple[Tensor, T]:  # fmt: skip
     """A forward pass with a graph that takes over what passes of the trained network and its copies have in common.
 
     Args:
@@ -106,15 +107,14 @@ def forward(
         purpose: passes of one purpose make the same operations on every copy.
         run: makes the pass, from the network and the images as a leaf of the graph in the type of the module. Operations
             that are taken over are not seen by modes around the network.
+        plain: whether `run` reads nothing but the logits; then passes over images `made_from` others are kept too.
 
     Returns:
         The leaf, and what `run` gives. The graph may be shared with other passes: differentiate with `retain_graph=True`.
     """
-    reuse = _REUSE.get()
-    origin = common(subject) if reuse is not None and reuse.serves(images) else None
     with torch.enable_grad():
-        if reuse is not None and origin is not None:
-            kept = reuse.over(network(origin.trained, precision(module)), images, (purpose, fingerprint(images)))
+        kept = _kept(subject, module, images, purpose, plain)
+        if kept is not None:
 
             def replayed(x: Tensor, mode: TorchFunctionMode | None = None) -> Tensor:
                 with kept.replay(), mode or nullcontext():
@@ -126,13 +126,34 @@ def forward(
             except StaleResult:
                 pass  # the pass reads what was kept in another order; it is made on its own
 
-        def plain(x: Tensor, mode: TorchFunctionMode | None = None) -> Tensor:
+        def alone(x: Tensor, mode: TorchFunctionMode | None = None) -> Tensor:
             with mode or nullcontext():
                 result: Tensor = module(x)
             return result
 
         leaf = leaf_of(module, images)
-        return leaf, run(plain, leaf)
+        return leaf, run(alone, leaf)
+
+
+def _kept(subject: Subject, module: nn.Module, images: Tensor, purpose: str, plain: bool) -> Kept | None:
+    """What is kept of passes over these images, None where nothing is."""
+    reuse = _REUSE.get()
+    if reuse is None:
+        return None
+    served = reuse.serves(images)
+    derived = made(images) if plain and not served else None
+    if not served and (derived is None or not reuse.serves(derived.source)):
+        return None
+    origin = common(subject)
+    if origin is None:
+        return None
+    trained = network(origin.trained, precision(module))
+    if derived is None:
+        return reuse.over(trained, images, (purpose, fingerprint(images)))
+    if not memory.spare(MADE_LIMIT):
+        return None
+    which = (images.storage_offset() - derived.images.storage_offset(), tuple(images.shape), images.stride())
+    return reuse.over_made(trained, derived, images, (purpose, fingerprint(derived.source), which))
 
 
 def leaf_of(module: nn.Module, images: Tensor) -> Tensor:
@@ -174,9 +195,28 @@ def precision(module: nn.Module) -> torch.dtype:
 
 
 def _gradient_through(subject: Subject, module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    leaf, logits = forward(subject, module, images, "gradient", lambda net, x: net(x))
+    return input_gradient(subject, module, images, targets).float()
+
+
+def input_gradient(subject: Subject, module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Derivative of the target logits with respect to the pixels in one pass, (n, C, H, W), in the type of the module.
+
+    Args:
+        module: `network(subject)`.
+        images: (n, C, H, W), at most `rows_for` of them.
+    """
+    leaf, logits = forward(subject, module, images, "gradient", lambda net, x: net(x), plain=True)
     (result,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), leaf, retain_graph=True)
-    return result.float()
+    return result
+
+
+def logits_of(subject: Subject, images: Tensor) -> Tensor:
+    """Logits of the folded network, (n, classes), float32; of what a gradient was or will be taken of they cost nothing more.
+
+    Args:
+        images: (n, C, H, W), at most `rows_for` of them.
+    """
+    return forward(subject, network(subject), images, "gradient", lambda net, x: net(x), plain=True)[1].detach().float()
 
 
 def _gradient(module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:

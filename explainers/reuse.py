@@ -7,12 +7,18 @@ kept results, and their place in the graph of derivatives, are exactly those tha
 
 Only the first pass for a purpose is kept, so that what comes out never depends on what else was computed before. In networks
 with branches derivatives may be added up in another order than without reuse, and then differ by rounding.
+
+Images that are made from those of a block in the same way each time (noisy copies, steps on the way from a baseline) can be
+said to be: `made_from`. Of passes over them, which are many, only what later passes read is kept.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,8 +30,62 @@ from torch.overrides import TorchFunctionMode
 LIMIT = 4 * 2**20
 """Bytes of results per image; a network that gives more is computed each time."""
 
+MADE_LIMIT = 384 * 2**20
+"""Bytes of results of all passes over images that are made in one way; the passes beyond are computed each time."""
+
+_WEIGHED = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
+"""Operations whose result their own derivative does not need."""
+_RECTIFIERS = frozenset({F.relu, torch.relu, Tensor.relu})
+"""Operations whose derivative needs their result and not what they were given."""
 _PLAIN = frozenset({type(None), bool, int, float, str, torch.dtype, torch.memory_format, torch.device, torch.layout})
 _RANDOM = ("dropout", "rand", "bernoulli", "multinomial", "normal", "rrelu")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Images made from others.
+
+    Attributes:
+        images: what was made.
+        source: what it was made from.
+        way: how; the same source and way give the same images.
+        part: which of all images made in this way.
+    """
+
+    images: Tensor
+    source: Tensor
+    way: Hashable
+    part: Hashable
+
+    def holds(self, images: Tensor) -> bool:
+        """Whether these are some of the images, a part of the same memory."""
+        return images.untyped_storage().data_ptr() == self.images.untyped_storage().data_ptr()
+
+
+_MADE: ContextVar[Made | None] = ContextVar("made", default=None)
+
+
+@contextmanager
+def made_from(source: Tensor, way: Hashable, part: Hashable, images: Tensor) -> Iterator[None]:
+    """Within this context passes over `images` are known to come from `source` in a `way` that gives the same each time.
+
+    Args:
+        source: (n, C, H, W), images that a `Reuse` serves.
+        way: names how all of them are made.
+        part: names which of them these are.
+        images: (m, C, H, W), what was made.
+    """
+    token = _MADE.set(Made(images, source, way, part))
+    try:
+        yield
+    finally:
+        _MADE.reset(token)
+
+
+def made(images: Tensor) -> Made | None:
+    """How these images were made, None where nothing was said about them."""
+    found = _MADE.get()
+    return found if found is not None and found.holds(images) else None
 
 
 class Reuse:
@@ -53,6 +113,7 @@ class Reuse:
     def __init__(self, images: Tensor, limit: int = LIMIT) -> None:
         self.images, self.limit = images, limit
         self._memos: dict[Hashable, Kept] = {}
+        self._ways: dict[Hashable, list[Kept]] = {}
 
     @property
     def bytes(self) -> int:
@@ -76,6 +137,27 @@ class Reuse:
             self._memos[place] = Kept(trained, images, self.limit * len(images))
         return self._memos[place]
 
+    def over_made(self, trained: nn.Module, made: Made, images: Tensor, key: Hashable) -> Kept | None:
+        """The same for images made from some that this object serves; None once there is too much of them.
+
+        What was made in one way is kept in the order in which it comes first, so that what is kept depends on nothing else.
+
+        Args:
+            trained: as for `over`.
+            made: how they were made.
+            images: the images of this pass.
+            key: what identifies the source, as long as it is alive, the images among those made, and the purpose of the pass.
+        """
+        way = (id(trained), made.way)
+        place = (way, made.part, key)
+        if place not in self._memos:
+            before = self._ways.setdefault(way, [])
+            if sum(each.bytes for each in before) > MADE_LIMIT:
+                return None
+            self._memos[place] = Kept(trained, images, self.limit * len(images), lean=True)
+            before.append(self._memos[place])
+        return self._memos[place]
+
 
 class Kept:
     """What is known about one chunk of images under one trained network.
@@ -85,8 +167,10 @@ class Kept:
         bytes: of the results that are kept.
     """
 
-    def __init__(self, trained: nn.Module, images: Tensor, room: int) -> None:
-        self.room, self.bytes, self.closed = room, 0, False
+    def __init__(self, trained: nn.Module, images: Tensor, room: int, lean: bool = False) -> None:
+        self.room, self.bytes, self.closed, self.lean = room, 0, False, lean
+        self.empty: set[int] = set()
+        self._readers: dict[int, list[Hashable]] = {}
         kind = next(trained.parameters()).dtype
         self.held = (trained, images)
         self.leaf = images.detach().to(kind).clone(memory_format=torch.contiguous_format).requires_grad_(True)
@@ -98,7 +182,30 @@ class Kept:
         """Within this context operations over the leaf are taken from what is kept; those of the first pass are kept."""
         with _Replay(self):
             yield
+        if self.lean and not self.closed:
+            self._slim()
         self.closed = True
+
+    def read(self, func: Hashable, tensors: Sequence[Tensor]) -> None:
+        """Note what an operation of the first pass reads."""
+        if self.lean and not self.closed:
+            for tensor in tensors:
+                self._readers.setdefault(id(tensor), []).append(func)
+
+    def _slim(self) -> None:
+        """Give up the content of what only rectifiers read: their results are kept, and nothing else needs it."""
+        shared = Counter(result.untyped_storage().data_ptr() for result, _ in self.results.values())
+        for key, (result, version) in self.results.items():
+            readers = self._readers.get(id(result), [])
+            storage = result.untyped_storage()
+            alone = shared[storage.data_ptr()] == 1 and version == result._version
+            if alone and readers and key[0] in _WEIGHED and all(each in _RECTIFIERS for each in readers):  # type: ignore[index]
+                self.bytes -= storage.nbytes()
+                # What reads it all the same, past the operations that are seen here, gets no plausible number.
+                result.data = torch.full((), float("nan"), dtype=result.dtype, device=result.device).expand(
+                    result.shape
+                )
+                self.empty.add(id(result))
 
     def keep(self, key: Hashable, result: Tensor) -> bool:
         """Keep a result, unless the first pass is over or there is too much of it; then nothing is kept at all."""
@@ -136,11 +243,14 @@ class _Replay(TorchFunctionMode):
         tensors: list[Tensor] = []
         key = self._key(func, args, given, tensors)
         known = key is not None and bool(tensors) and all(id(tensor) in memo.known for tensor in tensors)
+        memo.read(func, tensors)
         if known and key in memo.results:
             result, version = memo.results[key]
             self._reached[id(result)] = version
             return result
         for tensor in tensors:
+            if id(tensor) in memo.empty:
+                raise StaleResult(f"{getattr(func, '__name__', func)} reads a result whose content was given up")
             if self._reached.get(id(tensor), tensor._version) != tensor._version:
                 raise StaleResult(
                     f"{getattr(func, '__name__', func)} reads a result that a later operation changed in place"

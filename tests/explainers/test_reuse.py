@@ -10,9 +10,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import explainers
+import explainers.memory
 import models
 from explainers.passes import fingerprint, forward, network, shared_passes
-from explainers.reuse import Reuse, StaleResult
+from explainers.reuse import Reuse, StaleResult, made_from
 from models.base import Subject
 from models.randomize import cascade, independent, randomized
 from models.refold import folded_network
@@ -20,7 +21,8 @@ from models.stages import CONVOLUTIONS
 
 TRUSTED = "models.networks.here"
 """Parts of networks from here are known to be reached by their names alone, so that copies share what is unchanged."""
-NAMES = ("gradient", "gradcam", "gradcam++", "guided-backprop", "deconvnet")
+NAMES = ("gradient", "gradcam", "gradcam++", "guided-backprop", "deconvnet", "integrated-gradients[steps=5]",
+         "smoothgrad[samples=3]", "smoothgrad[samples=2](guided-backprop)")  # fmt: skip
 
 
 def around(model: nn.Module) -> Subject:
@@ -108,19 +110,12 @@ def test_only_what_follows_from_the_changed_layer_is_computed_again():
     images, _ = subject.sample(2, seed=0)
     reuse, counts = Reuse(images), []
 
-    class Count(TorchFunctionMode):
-        """Sees the operations that are made, below the reuse of kept results."""
-
-        def __torch_function__(self, func, types, args=(), kwargs=None):
-            counts[-1] += func in CONVOLUTIONS
-            return func(*args, **(kwargs or {}))
-
     def run(model):
         with shared_passes(reuse):
             module = network(model)
-            counts.append(0)
-            with Count():
+            with Count() as seen:
                 forward(model, module, images, "gradient", lambda net, x: net(x))
+        counts.append(seen.convolutions)
 
     by_name = {stage.name: stage for stage in subject.stages}
     names = [stage.name for stage in subject.stages]
@@ -181,19 +176,111 @@ def test_no_more_than_the_limit_is_kept():
 
 
 def test_images_that_are_made_anew_each_time_do_not_pile_up():
-    """Noisy copies and steps from a baseline are other tensors at every stage: nothing of them would ever be seen again."""
+    """Noisy copies and steps from a baseline are other tensors at every stage; made in the same way they are kept once."""
     subject = models.load("fmnist-vgg")
     images, targets = subject.sample(2, seed=0)
-    alone, reuse = Reuse(images), Reuse(images)
+    reuse, held = Reuse(images), []
     names = ["gradient", "smoothgrad[samples=3]", "integrated-gradients[steps=4]", "gradient-shap[samples=2]"]
     for _, model in list(independent(subject, base=0, seed=0))[:3]:
-        with shared_passes(alone):
-            explainers.get("gradient").explain(model, images, targets)
         with shared_passes(reuse):
             for name in names:
                 explainers.get(name).explain(model, images, targets)
-    assert reuse.bytes == alone.bytes > 0
+        held.append(reuse.bytes)
+    assert held[0] == held[1] == held[2] > 0
     assert reuse.serves(images[1:]) and not reuse.serves(images.clone())
+
+
+class Count(TorchFunctionMode):
+    """Sees the operations that are made, below the reuse of kept results."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolutions = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.convolutions += func in CONVOLUTIONS
+        return func(*args, **(kwargs or {}))
+
+
+def passes(subject, reuse, batch, source, part=0, way="noise"):
+    """Convolutions that one pass over images made from others makes."""
+    with shared_passes(reuse):
+        module = network(subject)
+        with Count() as seen, made_from(source, way, part, batch):
+            _, logits = forward(subject, module, batch, "gradient", lambda net, x: net(x), plain=True)
+    return seen.convolutions, logits.detach()
+
+
+def test_passes_over_images_made_in_one_way_are_kept_as_long_as_they_are_told_apart():
+    subject = models.load("fmnist-vgg")
+    images, _ = subject.sample(3, seed=0)
+    reuse, last = Reuse(images), subject.stages[0]
+    model = randomized(subject, [last], base=0, seed=0)
+    batch = images + 0.1
+    expected = network(model)(batch)
+    assert passes(subject.private_copy(), reuse, batch, images)[0] == 10
+    count, logits = passes(model, reuse, batch.clone(), images)
+    assert count == 0 and torch.equal(logits, expected.detach())
+    # Another part, way, source or shape is something else, and so is a source that nobody serves.
+    assert (
+        passes(model, reuse, batch, images, part=1)[0] == 10 and passes(model, reuse, batch, images, way="b")[0] == 10
+    )
+    assert passes(model, reuse, batch[:2], images)[0] == 10 and passes(model, reuse, batch, images[:2])[0] == 10
+    elsewhere = images.clone()
+    assert [passes(model, reuse, batch, elsewhere)[0] for _ in range(2)] == [10, 10]
+    with shared_passes(reuse), made_from(images, "noise", 0, batch):
+        _, other = forward(model, network(model), images * 0.5, "gradient", lambda net, x: net(x), plain=True)
+    assert torch.equal(other.detach(), network(model)(images * 0.5).detach())
+
+
+def test_of_many_passes_only_what_is_read_again_is_kept():
+    subject = models.load("fmnist-vgg")
+    images, targets = subject.sample(2, seed=0)
+    full, lean, tight = (Reuse(images) for _ in range(3))
+    with shared_passes(full):
+        explainers.get("gradient").explain(subject.private_copy(), images, targets)
+    assert passes(subject.private_copy(), lean, images * 1.0, images)[0] == 10
+    # The results of ten convolutions and two layers are given up, their rectified results are there.
+    assert lean.bytes < 0.62 * full.bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explainers.reuse.MADE_LIMIT", lean.bytes + 1)
+        counts = [passes(subject.private_copy(), tight, images + part, images, part)[0] for part in (0, 1, 2, 0, 1, 2)]
+    assert counts == [10, 10, 10, 0, 0, 10]
+    small = explainers.memory.Limit(bytes=100_000_000)
+    with explainers.memory.limited(small):
+        assert passes(subject.private_copy(), Reuse(images), images * 1.0, images)[0] == 10
+        assert not explainers.memory.spare(10**9)
+
+
+class Moody(nn.Module):
+    """Reads the output of a convolution directly on some passes, and through a rectifier on others."""
+
+    direct = False
+    __module__ = TRUSTED
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.out = nn.Linear(4, 10)
+
+    def forward(self, x):
+        y = self.conv(x)
+        z = F.relu(y)
+        return self.out((z * y if Moody.direct else z).mean((2, 3)))
+
+
+def test_a_content_that_was_given_up_is_never_read(monkeypatch):
+    subject = around(seeded(Moody))
+    images, _ = subject.sample(2, seed=0)
+    targets, ig = subject.predict(images), explainers.get("integrated-gradients[steps=4]")
+    for first, later in ((False, True), (True, False)):
+        reuse, copy = Reuse(images), subject.private_copy()
+        for mood in (first, later, first):
+            monkeypatch.setattr(Moody, "direct", mood)
+            with shared_passes(reuse):
+                found = ig.explain(copy, images, targets).attribution
+            expected = ig.explain(copy.with_weights(copy.model), images, targets).attribution
+            assert torch.isfinite(found).all() and torch.allclose(found, expected, atol=1e-7)
 
 
 def test_a_copy_changed_afterwards_has_nothing_in_common():

@@ -2,12 +2,15 @@
 
 Run by hand: `pip install quantus==0.6.0`, then `python tests/performance/side_by_side.py [--threads 2] [--images 16]`.
 Same network, images, two threads, float32, SSIM of two-dimensional maps. Quantus counts batch norms as stages of their own,
-so its time is divided by its number of stages. Pairs are measured in turn; the median of the ratios is printed.
+so its time is divided by its number of stages. Pairs are measured in turn; the median of the ratios is printed. Each side
+has the memory allocator that its users have: ours keeps freed memory (`bench.memory.reuse_freed`, as the command does),
+Quantus' has the thresholds that glibc ends up with by itself. `--same-allocator` gives ours to both.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import time
 
 import numpy as np
@@ -18,6 +21,7 @@ from skimage.metrics import structural_similarity
 
 import explainers
 import models
+from bench import memory
 from bench.checks.normalise import normalise
 from bench.checks.ssim import Window, moments, ssims
 from explainers.passes import shared_passes
@@ -107,11 +111,21 @@ def our_seconds(subject, images, targets, names):
     return (time.perf_counter() - start) / count
 
 
+def as_shipped(ours: bool) -> None:
+    """Set the thresholds of glibc's allocator: those of the command `bench`, or the largest that it takes by itself."""
+    if ours:
+        assert memory.reuse_freed(), "another allocator, or MALLOC_... is set"
+    else:
+        libc = ctypes.CDLL(None)
+        assert libc.mallopt(-3, 32 << 20) == libc.mallopt(-1, 64 << 20) == 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--same-allocator", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     subject = models.load("fmnist-vgg")
@@ -120,10 +134,12 @@ def main():
     print(f"{given.images} images, {given.threads} threads, median of {given.rounds} pairs")
     for label, (names, wanted) in CASES.items():
         our_seconds(subject, images[:2], targets[:2], names)
-        pairs = [
-            (quantus_seconds(subject, images, targets, names), our_seconds(subject, images, targets, names))
-            for _ in range(given.rounds)
-        ]
+        pairs = []
+        for _ in range(given.rounds):
+            as_shipped(ours=given.same_allocator)
+            theirs_took = quantus_seconds(subject, images, targets, names)
+            as_shipped(ours=True)
+            pairs.append((theirs_took, our_seconds(subject, images, targets, names)))
         ratio = float(np.median([a / b for a, b in pairs]))
         per_stage = [1000 * float(np.median(column)) for column in zip(*pairs, strict=True)]
         print(f"{label}: {ratio:.2f}x (at least {wanted}x wanted), {per_stage[0]:.1f} ms against {per_stage[1]:.1f} ms")
