@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,7 @@ def path_of(identity: Mapping[str, Any], folder: str | Path = DEFAULT) -> Path:
 def write(path: Path, state: State, identity: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     """Write a fit in 16-bit floats, whole or not at all; identity and report go into the file's header."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
     header = {"identity": json.dumps(identity, sort_keys=True), "report": json.dumps(report, sort_keys=True)}
     save_file({key: value.detach().half().contiguous() for key, value in state.items()}, part, header)
     os.replace(part, path)

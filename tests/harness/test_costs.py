@@ -22,7 +22,7 @@ def images(subject):
 
 def test_a_gradient_costs_one_pass_and_a_mean_of_gradients_many(subject, images):
     names = ("gradient", "smoothgrad[samples=10]", "cam")
-    table = costs.measure(subject, [explainers.get(name) for name in names], images[:4], repeats=3).set_index(
+    table = costs.measure(subject, [explainers.get(name) for name in names], images[:4], repeats=9).set_index(
         "explainer"
     )
     assert 0.5 < table.loc["gradient", "folded"] < 2.5
