@@ -204,6 +204,23 @@ def open_folder(prepared: Prepared) -> Store:
         UsageError, RunFolderError: the folder belongs to another configuration or cannot be written.
     """
     config, facts = prepared.config, prepared.facts
+    store = _created(prepared)
+    store.write_plan(join(store.plan(), facts.plan.entries(), str(store.path)))
+    store.write_papers(gathering.claimed(config))
+    record = {
+        "configuration": config.record(),
+        "source": provenance.git_state(Path.cwd()),
+        "hardware": provenance.hardware(),
+    }
+    name = f"run-{digest(record)[:16]}"
+    if name not in store.provenance():
+        store.write_provenance(name, record)
+    return store
+
+
+def _created(prepared: Prepared) -> Store:
+    """The run folder with its settings and the descriptions of measures and explainers, beside what is there."""
+    config, facts = prepared.config, prepared.facts
     protocol = facts.protocol
     declared = {
         "name": protocol.name,
@@ -218,22 +235,12 @@ def open_folder(prepared: Prepared) -> Store:
         "seed": config.seed,
         "data": facts.data,
     }
-    store = Store.create(config.folder(), shared, declared, gathering.measures(), facts.explainers)
-    store.write_plan(join(store.plan(), facts.plan.entries(), str(store.path)))
-    store.write_papers(gathering.claimed(config))
-    record = {
-        "configuration": config.record(),
-        "source": provenance.git_state(Path.cwd()),
-        "hardware": provenance.hardware(),
-    }
-    name = f"run-{digest(record)[:16]}"
-    if name not in store.provenance():
-        store.write_provenance(name, record)
-    return store
+    return Store.create(config.folder(), shared, declared, gathering.measures(), facts.explainers)
 
 
 def _keep_planned(store: Store, prepared: Prepared) -> None:
     """Write what was planned once more if another run of the folder, begun at the same moment, wrote over it."""
+    _created(prepared)
     entries = prepared.facts.plan.entries()
     planned = store.plan()
     if not {entry["key"] for entry in entries} <= {entry["key"] for entry in planned}:

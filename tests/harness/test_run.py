@@ -266,3 +266,21 @@ def test_a_part_is_not_called_invalid_for_what_others_have_to_do(tmp_path):
     whole = command_line(*words, "--part", "2/2")
     assert "left to other parts" not in whole.stderr
     assert whole.returncode == command_line(*words).returncode
+
+
+def test_what_a_run_begun_at_the_same_moment_wrote_over_is_written_again(tmp_path, monkeypatch):
+    real = runner.pools.compute
+
+    def beside_another(plan, context, pool, store, listen):
+        real(plan, context, pool, store, listen)
+        # The other one had looked at the folder before this one wrote into it.
+        described = json.loads((store.path / "explainers.json").read_text())
+        described = {name: about for name, about in described.items() if name != "toy-gradient"}
+        (store.path / "explainers.json").write_text(json.dumps({**described, "theirs": {"signed": True}}))
+        store.write_plan([])
+
+    monkeypatch.setattr(runner.pools, "compute", beside_another)
+    done = bench.run(**{**SMALL, "images": 1, "seeds": 1}, explainers="toy-gradient", out=tmp_path / "a")
+    store = reports.Store.open(done.path)
+    assert done.complete and len(store.plan()) == done.expected
+    assert {"toy-gradient", "theirs"} <= set(store.explainers)
