@@ -13,6 +13,9 @@ from .passes import network, precision, rows_for
 from .rules.moments import MomentMode
 from .superpixels import background, segmented, spread
 
+ROUNDINGS = 1000
+"""By how many units of rounding, of the largest logit, moments without variance may miss the network's own logits."""
+
 
 def dasp(
     subject: Subject,
@@ -34,8 +37,11 @@ def dasp(
         baseline: what absent patches show, see `superpixels.background`.
 
     Returns:
-        The map with |sum phi - (f(x) - f(background))| relative to that difference; it is 0 for linear networks, and the
-        error of the Gaussian approximation otherwise, so it is reported and is no failure.
+        The map with |sum phi - (f(x) - f(background))| per image, relative to the larger of |f(x) - f(background)| and
+        sum |phi|. It is 0 for linear networks and the error of the Gaussian approximation otherwise, which nothing tells
+        beforehand: on the shipped classifiers 2% to 34%, with random weights up to 65%, and no less with all sizes. A
+        map that misses by more than all it says (100%) is failed, and so is one where the moments of the image and of the
+        background alone, which have no variance, are not the network's own logits.
 
     Raises:
         UnsupportedOperation: the network is no chain of convolutions, linear layers, ReLUs and pools.
@@ -45,16 +51,37 @@ def dasp(
     if sizes < 1:
         raise UsageError(f"dasp: sizes is {sizes}; at least 1 coalition size is needed")
     module = network(subject)
-    maps, residuals = [], []
+    maps, balance = [], []
     for image, target, labels in zip(images, targets, segmented(images, segmentation, segments), strict=True):
         behind = background(subject, image, labels, baseline)
         values = shapley_values(module, image, behind, labels, int(target), sizes)
-        with torch.no_grad():
-            ends = module(torch.stack([behind, image]).to(precision(module)))[:, target].double()
-        change = ends[1] - ends[0]
         maps.append(spread(values, labels))
-        residuals.append((values.sum() - change).abs() / change.abs().clamp_min(1e-9))
-    return Partial(torch.stack(maps), residual=torch.stack(residuals))
+        balance.append(missed(module, torch.stack([behind, image]), int(target), values))
+    residual, strayed = torch.stack(balance).T
+    return Partial(torch.stack(maps), residual=residual, failed=~((residual <= 1) & (strayed <= 1)))
+
+
+def missed(module: nn.Module, ends: Tensor, target: int, values: Tensor) -> Tensor:
+    """How far the values of one image are from the change of its logit, and the moments of its ends from the network.
+
+    Args:
+        module: as for `shapley_values`.
+        ends: (2, C, H, W), the background and the image.
+        target: the class.
+        values: (P,) of the players.
+
+    Returns:
+        (2,) float64: |sum phi - change| over the larger of |change| and sum |phi|, and the largest difference of logits
+        without variance over what rounding allows.
+    """
+    points = ends.to(precision(module))
+    with torch.no_grad():
+        logits = module(points)
+    carried = MomentMode(lambda outputs: torch.cat([outputs, torch.zeros_like(outputs)])).run(module, points)[:2]
+    rounding = ROUNDINGS * torch.finfo(logits.dtype).eps * logits.abs().amax().double().clamp_min(1e-12)
+    change = (logits[1] - logits[0])[target].double()
+    size = change.abs().maximum(values.abs().sum()).maximum(rounding)
+    return torch.stack([(values.sum() - change).abs() / size, (carried - logits).abs().amax().double() / rounding])
 
 
 def shapley_values(module: nn.Module, image: Tensor, behind: Tensor, labels: Tensor, target: int, sizes: int) -> Tensor:

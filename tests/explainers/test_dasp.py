@@ -11,6 +11,7 @@ import explainers
 from explainers import dasp
 from explainers.dasp import coalition_moments, shapley_values, size_quadrature
 from explainers.engine import UnsupportedOperation
+from explainers.rules import moments
 from explainers.rules.moments import MomentMode, max_moments, relu_moments
 from explainers.superpixels import segmented
 
@@ -152,6 +153,51 @@ def test_a_linear_network_is_exact_at_one_size():
     other = explainers.get("kernel-shap[segments=16,segmentation=grid,baseline=black]").explain(net, x, [0, 1])
     torch.testing.assert_close(found.attribution, other.attribution, atol=1e-5, rtol=1e-5)
     assert float(found.residual.max()) < 1e-4
+
+
+def joint(scale):
+    """scale relu(2 x1 + x2 - 1) on two pixels: 2 scale with both shown, scale with the first, 0 with the second."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 2, bias=False)).eval()
+    with torch.no_grad():
+        (
+            net[1].weight.copy_(torch.tensor([[2.0, 1.0]])),
+            net[1].bias.fill_(-1.0),
+            net[3].weight.copy_(torch.tensor([[scale], [0.0]])),
+        )
+    return net
+
+
+def test_the_balance_of_two_players_by_hand():
+    """Two players: the coalition of the other has one member or none, so nothing varies and the values are exact."""
+    image = torch.ones(1, 1, 1, 2)
+    found = explainers.get("dasp[segments=2]").explain(joint(3.0), image, [0])
+    assert found.attribution.flatten().tolist() == pytest.approx([4.5, 1.5], abs=1e-4)
+    assert found.status == ("ok",) and float(found.residual) < 1e-4
+    silent = explainers.get("dasp[segments=2]").explain(joint(3.0), image, [1])
+    assert silent.status == ("degenerate-zero",) and float(silent.residual) == 0
+
+
+def test_values_that_miss_by_more_than_they_say_are_failures(monkeypatch):
+    net = randomised(nn.Sequential(nn.Flatten(), nn.Linear(36, 40), nn.ReLU(), nn.Linear(40, 3)), 0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.abs_()  # nothing cancels: what the values say is their sum
+    images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    explainer, true = explainers.get("dasp"), dasp.shapley_values
+    kept = explainer.explain(net, images, [0, 1, 2])
+    assert set(kept.status) == {"ok"} and float(kept.residual.max()) < 0.3
+    monkeypatch.setattr(dasp, "shapley_values", lambda *given: -true(*given))
+    turned = explainer.explain(net, images, [0, 1, 2])
+    assert set(turned.status) == {"failed"} and float(turned.residual.min()) > 1
+
+
+def test_moments_that_are_not_the_network_are_failures(monkeypatch):
+    net = randomised(nn.Sequential(nn.Flatten(), nn.Linear(36, 40), nn.ReLU(), nn.Linear(40, 3)), 0)
+    images = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(
+        moments, "relu_moments", lambda mean, variance: (relu_moments(mean, variance)[0] * 1.01, variance)
+    )
+    assert explainers.get("dasp").explain(net, images, [0]).status == ("failed",)
 
 
 def test_near_exact_shapley_values_on_fully_connected_networks():
