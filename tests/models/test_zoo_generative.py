@@ -8,8 +8,9 @@ import torch
 import models
 from models.data import fashion_mnist, load_data
 from models.naming import UsageError
+from models.seeds import generator
 from models.variants import SQUARE_CLASS, SQUARE_COLUMNS, SQUARE_ROWS, variant, with_square
-from models.zoo import catalogue, recipes
+from models.zoo import catalogue, gans, recipes
 from models.zoo.pairs import bin_counts, calibration_error
 from models.zoo.siamese import contrastive
 
@@ -91,7 +92,15 @@ def test_codes_of_the_autoencoder_are_standard_on_training_images():
     assert codes.mean(0).abs().max() < 0.15 and (codes.std(0) - 1).abs().max() < 0.15
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist-vae", "fashion-mnist-gan", "fashion-mnist-gan-biased"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fashion-mnist-vae",
+        "fashion-mnist-gan",
+        "fashion-mnist-gan[loss=wgan]",
+        "fashion-mnist-gan-biased",
+    ],
+)
 def test_samples_show_all_ten_classes(name):
     found, oracle = models.load_generator(name), models.load("fmnist-oracle")
     drawn = torch.cat([found.decode(found.prior(500, "samples", part)) for part in range(2)])
@@ -229,6 +238,36 @@ def test_variants_of_data():
         assert len(half) == card.count and set(half.labels) == set(range(5) if "first" in card.name else range(5, 10))
     with pytest.raises(UsageError, match="32x32; .* 64x64"):
         with_square(load_data("fmnist-mosaic"))
+
+
+class Plane(torch.nn.Module):
+    """A critic whose gradient is the same everywhere, of a length that is known."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.full((1, 4, 4), length / 4))
+
+    def forward(self, images):
+        return (images * self.slope).flatten(1).sum(1)
+
+
+@pytest.mark.parametrize(("length", "wanted"), [(3.0, 4.0), (1.0, 0.0), (0.5, 0.25)])
+def test_the_penalty_is_the_squared_distance_of_the_slope_to_one(length, wanted):
+    real, fake = torch.rand(2, 6, 1, 4, 4, generator=generator(0, "images"))
+    critic = Plane(length)
+    penalty = gans._steepness(critic, real, fake, generator(0, "between"))
+    assert penalty.item() == pytest.approx(wanted, abs=1e-5)
+    (moved,) = torch.autograd.grad(penalty, critic.slope)
+    # d(length - 1)^2 / d slope = 2 (length - 1) slope / length: it shortens slopes above one and lengthens the others
+    torch.testing.assert_close(moved, 2 * (length - 1) * critic.slope.detach() / length, atol=1e-5, rtol=1e-4)
+
+
+def test_the_slope_is_looked_at_between_a_real_image_and_a_drawn_one():
+    """A critic of squares has the slope 2x: between images of zeros and of ones that is 2 u sqrt(pixels), u in [0, 1]."""
+    real, fake = torch.zeros(500, 1, 2, 2), torch.ones(500, 1, 2, 2)
+    penalty = gans._steepness(lambda x: x.square().flatten(1).sum(1), real, fake, generator(0, "between"))
+    # the mean of (4u - 1)^2 over u in [0, 1] is 7/3, with a standard deviation of 2.6
+    assert penalty.item() == pytest.approx(7 / 3, abs=0.35)
 
 
 TRAINED = [
