@@ -15,7 +15,7 @@ CARDS: tuple[Info, ...] = (
         "phi_i = mean_k (E f(x_{S+i}) - E f(x_S)), |S| = k",
         "a chain of convolutions, linear layers, ReLUs and pools; neurons of a layer nearly independent",
         "not tested in the literature we know", "dasp:dasp",
-        "perturbation", requires="chain", cost=200, rows=64, memory=2,
+        "perturbation", version=2, requires="chain", cost=200, rows=64, memory=2,
         params={"sizes": 2, "segments": 16, "segmentation": "grid", "baseline": "black"},
     ),
 )  # fmt: skip
