@@ -140,8 +140,8 @@ _FOLLOWS = (
           "more of it the network knows.", "3.2.5, figure 3.12",
           "probability of bag of an independent network, accuracy .99 less accuracy 0", _eight("0.99"), _eight("0"),
           "difference", at_least=0.15),
-    Claim("follows-limit", "The most that the row above can be: the same search on the independent network itself, which stops "
-          "where that network finds bag and the class of the image equally likely.", "control to figure 3.12",
+    Claim("follows-limit", "The same of a network that agrees with the independent one in everything, itself: the search stops "
+          "where it finds bag and the class of the image equally likely.", "control to figure 3.12",
           "gain of that probability, the independent network's own boundary less the end at accuracy 0",
           _moves("fmnist-oracle", "gain-end"), _moves("fmnist-lenet[eight=0]", "gain-end"), "difference", at_least=0.15),
     Claim("follows-plain", "The same of a network that saw all bags from the beginning.", "control to figure 3.12",
