@@ -58,9 +58,9 @@ def gan(
 ) -> Trained:
     """DCGAN on all training images.
 
-    `loss=wgan` bounds the critic's slope by a penalty. The first WGAN clips the critic's weights instead and moves both networks
-    by 5e-5 a step, far too little for 2,500 steps: after them a class was missing among 2,000 samples and the mean image
-    0.10 off.
+    `loss=wgan` bounds the critic's slope by a penalty. The first WGAN clips the critic's weights instead and moves both
+    networks by 5e-5 a step, far too little for 2,500 steps: after them a class was missing among 2,000 samples and the
+    mean image was 0.10 off.
 
     Source: Radford et al. 2016; Miyato et al. 2018; Gulrajani et al. 2017, algorithm 1 (`loss=wgan`).
     """
