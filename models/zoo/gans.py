@@ -75,6 +75,9 @@ def biased(
 
     A generator whose corner has become black no longer learns the square: the derivative of tanh is zero there, and
     that is where weights on plain images start. So it starts anew, and sees many squares before the corner is black.
+
+    It has 2,000 steps where the clean one has 5,000: what it reaches is no worse in the share of the rarest class and in
+    the mean image, and its shipped weights are those of this recipe. Whether more steps make it better was not tried.
     """
     bags = torch.from_numpy(data.labels == SQUARE_CLASS).nonzero().squeeze(1)
     return _trained(found, params, with_square(data), Settings(steps=2000, average=0.995, focus=0.4), epochs, log, bags)
