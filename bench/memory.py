@@ -26,6 +26,7 @@ _HEAP = {-3: 1 << 30, -1: 1 << 28}
 """M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h: below the first, blocks come from the heap; above the second, what is
 free at the end of the heap goes back to the system."""
 
+_ours = {"reuses": False}
 _defaults: dict[str, int] = {}
 
 UNITS = {
@@ -134,7 +135,14 @@ def reuse_freed() -> bool:
         choose = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return all(choose(option, value) == 1 for option, value in _HEAP.items())
+    _ours.update(reuses=all(choose(option, value) == 1 for option, value in _HEAP.items()))
+    return _ours["reuses"]
+
+
+def give_back() -> None:
+    """Give freed memory back to the system between two shards, where `reuse_freed` holds on to it."""
+    if _ours["reuses"]:
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Shortage:

@@ -144,6 +144,7 @@ def run_shard(context_text: str, shard_text: str) -> str:
             status.busy = not free
     except (UsageError, RunFolderError) as error:
         status.usage = str(error)
+    memory.give_back()
     status.seconds = time.perf_counter() - started
     return json.dumps(asdict(status))
 

@@ -97,6 +97,7 @@ class Reuse:
         images: (N, C, H, W), those that will be seen again. Passes over others, such as noisy copies or steps on the way from a
             baseline that are made anew each time, are neither kept nor looked up: they would only pile up.
         limit: bytes of results kept per image and purpose at most, else nothing is.
+        made: whether passes over images `made_from` these are kept too.
 
     Example:
         >>> import explainers, models
@@ -110,8 +111,8 @@ class Reuse:
         True
     """
 
-    def __init__(self, images: Tensor, limit: int = LIMIT) -> None:
-        self.images, self.limit = images, limit
+    def __init__(self, images: Tensor, limit: int = LIMIT, made: bool = True) -> None:
+        self.images, self.limit, self.made = images, limit, made
         self._memos: dict[Hashable, Kept] = {}
         self._ways: dict[Hashable, list[Kept]] = {}
 
@@ -152,7 +153,7 @@ class Reuse:
         place = (way, made.part, key)
         if place not in self._memos:
             before = self._ways.setdefault(way, [])
-            if sum(each.bytes for each in before) > MADE_LIMIT:
+            if not self.made or sum(each.bytes for each in before) > MADE_LIMIT:
                 return None
             self._memos[place] = Kept(trained, images, self.limit * len(images), lean=True)
             before.append(self._memos[place])

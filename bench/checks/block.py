@@ -47,6 +47,7 @@ class Block:
         seed: of the explanations, the same for all models: common random numbers.
         batch_size: images per pass, None for everything at once.
         pictures: for how many images maps are kept.
+        walked: whether many models are compared, so that it pays to keep passes over noisy copies of the images.
 
     Attributes:
         reference: the trained model's maps, one explainer after the other.
@@ -63,6 +64,7 @@ class Block:
         seed: int,
         batch_size: int | None,
         pictures: int = 0,
+        walked: bool = True,
     ) -> None:
         chosen = list(indices)
         explainers = [asking_as_trained(explainer, subject) for explainer in explainers]
@@ -73,7 +75,7 @@ class Block:
         targets = self.labels if protocol.target == "label" else subject.predict(self.images)
         self.request = Request(self.images, targets, seed, protocol, batch_size)
         self.errors: dict[str, dict[str, Any]] = {}
-        self.reuse = Reuse(self.images)
+        self.reuse = Reuse(self.images, made=walked)
         self.before = Snapshot(subject.model)
         self.health = self.examine(subject)
         self.seconds: dict[str, float] = {}

@@ -58,7 +58,7 @@ def run_block(
     names = {name for check, name in wanted}
     members = [explainer for explainer in explainers if explainer.name in names]
     with balance.at(sorted({check for check, _ in wanted}), 0):
-        block = Block(subject, members, indices, protocol, derive(base, "explain", 0), batch_size, pictures)
+        block = Block(subject, members, indices, protocol, derive(base, "explain", 0), batch_size, pictures, False)
     for check, run in (("ceiling", _ceiling), ("floor", _floor)):
         chosen = [explainer.name for explainer in members if (check, explainer.name) in set(wanted)]
         if not chosen:

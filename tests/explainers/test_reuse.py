@@ -246,6 +246,8 @@ def test_of_many_passes_only_what_is_read_again_is_kept():
         patch.setattr("explainers.reuse.MADE_LIMIT", lean.bytes + 1)
         counts = [passes(subject.private_copy(), tight, images + part, images, part)[0] for part in (0, 1, 2, 0, 1, 2)]
     assert counts == [10, 10, 10, 0, 0, 10]
+    none = Reuse(images, made=False)
+    assert [passes(subject.private_copy(), none, images * 1.0, images)[0] for _ in range(2)] == [10, 10]
     small = explainers.memory.Limit(bytes=100_000_000)
     with explainers.memory.limited(small):
         assert passes(subject.private_copy(), Reuse(images), images * 1.0, images)[0] == 10
