@@ -43,8 +43,8 @@ LRP with alpha >= 4 runs in float64, where a plain folded pass takes {double:.1f
 convolutions): divided by that it costs as many passes of its own arithmetic. Its card counts the default, alpha = 2. Of
 its two forward and two backward convolutions per layer the matrix products alone took 85 ms of 16 images at the 50
 GFlop/s that float64 reached where this was measured: 3.7 passes through the network as it is. Float32 for a part of them
-misses the balance. In a run all pairs of alpha and beta share the forward pass: the six from 4 to 9 together cost about
-3.8 passes each (`python tests/performance/relevance_cost.py`). `deepshap` is the mean of 4 maps of `deeplift`;
+misses the balance. In a run all pairs of alpha and beta share the forward pass: the six from 4 to 9 together cost
+3.3 to 3.8 passes each (`python tests/performance/relevance_cost.py`). `deepshap` is the mean of 4 maps of `deeplift`;
 `pattern-attribution` fits patterns on 128 reference images first, once per network: a further map costs 2 passes.
 Memory is the peak above what was in use before, for all {images} images; `--memory` bounds it.
 """

@@ -74,6 +74,14 @@ def silent(above: Tensor, amount: Tensor) -> Tensor | None:
     return torch.sub(above, heard, out=heard)
 
 
+def per_unit(above: Tensor, amount: Tensor, ledger: Ledger) -> Tensor:
+    """above / amount; where the amount is too small to divide by it is 0, and what arrives there is booked."""
+    if everywhere(amount):
+        return above / amount
+    ledger.book(lambda: silent(above, amount))
+    return above / divisor(amount)
+
+
 def quotient(above: Tensor, by: Tensor, where: Tensor) -> Tensor:
     """above / by, and 0 elsewhere."""
     return torch.where(where, above / by, 0)

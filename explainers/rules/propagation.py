@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .books import Ledger, divisor, everywhere, quotient, silent, some
+from .books import Ledger, divisor, everywhere, per_unit, quotient, silent, some
 from .linear import ALL, NEGATIVE, POSITIVE, LinearOperation
 
 Tensors = tuple[Tensor, ...]
@@ -153,8 +153,7 @@ class ZBox:
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
-        ledger.book(lambda: silent(above, saved[0]))
-        s = above / divisor(saved[0])
+        s = per_unit(above, saved[0], ledger)
         above_low, below_high = self._distances(inputs)
         parts = [x * back for x, back in zip(above_low, op.back(s, inputs, POSITIVE), strict=True)]
         if op.negative:
@@ -184,9 +183,7 @@ class Excitation(AlphaBeta):
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Probability of the inputs from that of the outputs."""
-        s = above / divisor(saved[0])
-        ledger.book(lambda: silent(above, saved[0]))
-        return weighted(op, inputs, s, None)
+        return weighted(op, inputs, per_unit(above, saved[0], ledger), None)
 
     def top(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """The same for the classifier's layer, less the winning probability of the dual unit."""

@@ -16,8 +16,8 @@ from torch import nn
 
 import models
 from explainers import relevance
-from explainers.passes import chunks, gradient_of, network
-from explainers.relevance import Way, _propagated
+from explainers.passes import chunks, gradient_of, network, shared_passes
+from explainers.relevance import Way, _propagated, propagated
 from explainers.rules.books import Ledger
 from explainers.rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing
 from models.adapters import from_tensor
@@ -90,6 +90,13 @@ def explained(module: nn.Module, images: torch.Tensor, targets: torch.Tensor, wa
     return [_propagated(module, x, t, way) for x, t in chunks(images, targets)]
 
 
+def together(subject: Subject, images: torch.Tensor, targets: torch.Tensor) -> None:
+    """All pairs of alpha and beta that run in float64, as a run makes them: one forward pass for all."""
+    with shared_passes():
+        for alpha in range(4, 10):
+            propagated(subject, images, targets, Way("lrp", AlphaBeta(alpha, alpha - 1), "abs", double=True))
+
+
 def main(names: list[str]) -> None:
     """Print one line per network."""
     torch.set_num_threads(1)
@@ -103,7 +110,12 @@ def main(names: list[str]) -> None:
             module = network(subject, torch.float64 if way.double else None)
             passes = seconds(explained, module, images, targets, way) / plain
             ratios.append(f"{label} {passes:.1f} ({gate_share(explained, module, images, targets, way):+.1f}%)")
+        raw = seconds(gradient_of, subject.module, images, targets)
+        six = seconds(together, subject, images, targets) / 6 / raw
         print(f"{name}: plain {1e3 * plain:.0f} ms; " + ", ".join(ratios))
+        print(
+            f"    lrp-a4b3 to lrp-a9b8 together: {six:.1f} passes each through the network as it is ({1e3 * raw:.0f} ms)"
+        )
 
 
 if __name__ == "__main__":
