@@ -104,7 +104,7 @@ SUITE = Suite(
               tuple(name for group in GROUPS for name in group),
               references=("input", "edge-detector", "constant", "random", "random-by-model"), sizes=_QUICK, models=(_MODEL,),
               label="randomization"),
-        Suite(f"{NAME}: two classes", "", ("class-similarity",),
+        Suite(f"{NAME}: two classes", "", ("class-similarity", "class-ceiling", "class-floor"),
               (*GROUPS[0], "deeplift", "integrated-gradients[steps=10]", "lrp-a1b0", "lrp-a2b1", "lrp-a5b4", "rap"),
               models=(_MOSAIC,), label="class-discrimination",
               sizes={"quick": Size(64, 1), "standard": Size(128, 1), "full": Size(512, 1)}),

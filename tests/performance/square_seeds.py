@@ -107,7 +107,7 @@ def measured(subject: Subject, images: Tensor, generator: str) -> list[float]:
     with torch.no_grad():
         began, ended = (drawn.decode(points) for points in found.latents)
     change = square.change(images, made)
-    reached = torch.tensor([each in ("converged", "trivial") for each in found.status])
+    reached = torch.tensor([each in ("converged", "trivial") for each in found.outcome])
     restored = square.causal(subject.predict_logits, images, made, source)["square-restored"]
     return [
         float(each) for each in (
