@@ -25,7 +25,9 @@ def executed():
         f"import sys; sys.path.insert(0, {str(PATH.parents[1])!r})\n{test_without_torch.HIDE}"
     )
     book.cells.insert(0, hide)
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(PATH.parent)}}).execute()
+    nbclient.NotebookClient(
+        book, timeout=300, startup_timeout=300, resources={"metadata": {"path": str(PATH.parent)}}
+    ).execute()
     return book.cells[1:]
 
 
