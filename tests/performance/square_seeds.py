@@ -5,7 +5,7 @@
 NETWORKS and GENERATORS (0 each) are how many more pairs of each are trained, with seeds 1, 2, ...: a LeNet on images with
 squares on bags and one on plain images (about a minute of processor time), and a variational autoencoder with six passes
 over plain images and two more over images with squares (about four). Prints a Markdown table, 64 held-out images without
-bags per row (48 of those from number 1000 on): share of searches toward bag that reached the boundary, mean change inside the square, the same before images
+bags per row: share of searches toward bag that reached the boundary, mean change inside the square, the same before images
 are cut to [0, 1], the mean over images whose search reached it, their median, the share of the change inside the square, and
 the median gain of the logit gap when its original pixels are put back.
 """
@@ -121,7 +121,7 @@ def sets() -> dict[str, Tensor]:
     """The images of the suite, and the first test images from number 1000 on that are no bags."""
     subject, test = studies.biased(), load_data("fashion-mnist")
     others = [index for index in range(1000, 1200) if test.labels[index] != SQUARE_CLASS]
-    return {"suite": subject.data.load(subject.select(COUNT, 0)), "from 1000": test.load(others[:48])}
+    return {"suite": subject.data.load(subject.select(COUNT, 0)), "from 1000": test.load(others[:COUNT])}
 
 
 def main(more_networks: int, more_generators: int) -> None:
