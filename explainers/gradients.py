@@ -74,7 +74,7 @@ def integrated_gradients(
     flat = values.flatten(1)
     size = change.abs().maximum(flat.abs().sum(1)).clamp_min(1e-12)
     residual = (flat.sum(1) - change).abs() / size
-    return Partial(values, residual=residual, failed=residual > INCOMPLETE)
+    return Partial(values, residual=residual, failed=~(residual <= INCOMPLETE))
 
 
 def _along(subject: Subject, images: Tensor, start: Tensor, targets: Tensor, steps: int, way: Hashable) -> Tensor:
