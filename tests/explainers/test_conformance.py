@@ -252,6 +252,12 @@ def test_the_requirements_of_all_cards_are_probed():
     assert {info.requires for info in CARDS.values()} - set(probes.OUTSIDE) <= {Info("x", "").requires, "evidence"}
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_seed_that_is_set_already_is_noticed(registered, seed):
+    with probes.preserved(seed):
+        assert "globals-untouched" in broken(registered(seeds_torch))
+
+
 def test_checking_leaves_the_process_as_it_was(registered):
     subject = probes.subject("chain")
     before = subject.checksum(), probes.random_states(), torch.is_grad_enabled()
