@@ -70,10 +70,7 @@ def features_and_gradients(
     module = network(subject)
     name = last_convolution(subject) if layer == "last" else layer
     model: nn.Module = module.model  # type: ignore[assignment]
-    paths = [path for path, _ in model.named_modules()]
-    if name not in paths:
-        raise UsageError(f"gradcam: the model has no layer {name!r}{near(name, paths)}")
-    if not _weighs_pixels(model.get_submodule(name)):
+    if not _weighs_pixels(_layer(model, name)):
         module = private(module)  # the tap hangs a hook on it
         model = module.model  # type: ignore[assignment]
 
@@ -108,6 +105,15 @@ def last_convolution(subject: Subject) -> str:
         if isinstance(weight, Tensor) and weight.dim() == 4:
             return stage.name
     raise ExplainerError(f"gradcam needs a convolutional layer and {subject.name} has none")
+
+
+def _layer(model: nn.Module, name: str) -> nn.Module:
+    """The part of a network with this path."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        paths = [path for path, _ in model.named_modules()]
+        raise UsageError(f"gradcam: the model has no layer {name!r}{near(name, paths)}") from None
 
 
 def _weighs_pixels(layer: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 _QUICK = ("torch.nn.modules.", "models.networks.")
 _ATOMS = frozenset({int, float, str, bool, type(None)})
 _EMPTY = frozenset({dict, OrderedDict, set})
+_ITEMS = (Tensor, nn.Module, type(None))
 _PLAIN = (int, float, str, bool, tuple, type(None))
 
 
@@ -36,14 +37,14 @@ def private(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
         return copy.deepcopy(module, memo)
     made = module.__class__.__new__(module.__class__)
     memo[id(module)] = made
+    fields = made.__dict__
+    fields.update(module.__dict__)
     for name, value in module.__dict__.items():
         kind = type(value)
-        if kind in _ATOMS:
-            made.__dict__[name] = value
-        elif kind in _EMPTY and not value:
-            made.__dict__[name] = kind()
-        else:
-            made.__dict__[name] = _value(value, memo)
+        if kind in _EMPTY and not value:
+            fields[name] = kind()
+        elif kind not in _ATOMS:
+            fields[name] = _value(value, memo)
     return made
 
 
@@ -53,7 +54,7 @@ def _value(value: Any, memo: dict[int, Any]) -> Any:
     if type(value) is dict or type(value).__name__ == "OrderedDict":
         if not value:
             return type(value)()
-        if all(isinstance(item, nn.Module | Tensor | type(None)) for item in value.values()):
+        if all(isinstance(item, _ITEMS) for item in value.values()):
             return type(value)((key, _item(item, memo)) for key, item in value.items())
     return copy.deepcopy(value, memo)
 
