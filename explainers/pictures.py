@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from models.base import Subject
-from models.data import decode
+from models.decoding import decode
 from models.naming import UsageError
 
 from . import morphs, paired, registry

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .decoding import UNREADABLE, decode
 from .naming import UsageError, near
 
 if TYPE_CHECKING:
@@ -32,25 +33,12 @@ FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
-"""What is decoded, whatever the name of a file says: Pillow knows formats that start other programs."""
-MAX_PIXELS = 64_000_000
-UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    MemoryError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What numpy and zipfile raise on archives that are damaged or made to harm; NotImplementedError is a RuntimeError."""
 MAX_IDX = 1 << 28
 """Unpacked bytes of an idx file; all of Fashion-MNIST has 47 million."""
 MAX_BYTES = 8 << 30
 """Unpacked bytes of an archive; a small file can name any number of them."""
+MAX_CLASSES = 1_000_000
+"""Classes that labels may name; one number can name any number of them."""
 
 
 @dataclass(frozen=True)
@@ -252,10 +240,7 @@ def _npz(path: Path) -> ImageSet:
             f"{path} cannot be read as an .npz without pickled objects ({error}); write it with np.savez"
         ) from error
     images = _checked_images(images, path)
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise UsageError(
-            f"{path}: labels are {labels.dtype} {labels.shape}; allowed are {len(images)} non-negative integers, one per image"
-        )
+    _check_labels(labels, len(images), path)
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     ids = [f"{path.stem}/{index:05d}" for index in range(len(labels))]
     names = tuple(str(index) for index in range(int(labels.max()) + 1))
@@ -263,12 +248,25 @@ def _npz(path: Path) -> ImageSet:
     return ImageSet(path.stem, labels.astype(np.int64), ids, names, shape, lambda indices: pixels[list(indices)])
 
 
+def _check_labels(labels: np.ndarray, count: int, path: Path) -> None:
+    whole = labels.shape == (count,) and np.issubdtype(labels.dtype, np.integer)
+    if whole and labels.min() >= 0 and labels.max() < MAX_CLASSES:
+        return
+    span = f" from {labels.min()} to {labels.max()}" if whole else ""
+    raise UsageError(
+        f"{path}: labels are {labels.dtype} of shape {labels.shape}{span}; allowed are {count} whole numbers of 0 to "
+        f"{MAX_CLASSES - 1:,}, the class of each image: save labels.astype(int), counted from 0"
+    )
+
+
 def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        turned = images.ndim == 4 and images.shape[1] in (1, 3) and 0 not in images.shape
         raise UsageError(
             f"{path}: images have shape {images.shape}; allowed are (N,H,W), (N,H,W,1) and (N,H,W,3), N >= 1"
+            f"{'; channels come last: save images.transpose(0, 2, 3, 1)' if turned else ''}"
         )
     if images.dtype == np.uint8:
         return images
@@ -279,15 +277,17 @@ def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
         span = f"[{finite.min():.4g}, {finite.max():.4g}]" if finite.size else "no finite number"
         raise UsageError(
             f"{path}: float images must be finite and in [0, 1], these hold {span}"
-            f"{'' if finite.size == images.size else ' and NaN or infinity'}; divide by 255 or save uint8"
+            f"{'' if finite.size == images.size else ' and NaN or infinity'}; bring them to [0, 1] (such as divide by 255) or "
+            "save uint8"
         )
     return images.astype(np.float32)
 
 
 def _folder(path: Path, name: str) -> ImageSet:
-    classes = sorted(child.name for child in path.iterdir() if child.is_dir())
+    # Hidden names are what other programs leave behind (.ipynb_checkpoints, ._photo.jpg); as a class they would shift all labels.
+    classes = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
     files = [(index, file) for index, label in enumerate(classes) for file in sorted((path / label).iterdir())
-             if file.suffix.lower() in SUFFIXES and file.is_file()]  # fmt: skip
+             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()]  # fmt: skip
     if not files:
         raise UsageError(
             f"{path} has no class sub-folders with images ({', '.join(SUFFIXES)}); put FOLDER/CLASS/IMAGE.png there"
@@ -310,27 +310,3 @@ def _decode(file: Path, shape: tuple[int, int, int] | None) -> np.ndarray:
             f"{file} is {pixels.shape[1]}x{pixels.shape[2]}, the first image is {shape[1]}x{shape[2]}; all must agree"
         )
     return pixels
-
-
-def decode(file: Path, channels: int | None = None) -> np.ndarray:
-    """The pixels of an image file, (C, H, W) uint8.
-
-    Args:
-        channels: 1 for gray, 3 for colour; None keeps gray images gray.
-
-    Raises:
-        UsageError: not an image, damaged, or larger than 64 million pixels.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UsageError(f"{file} has {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read")
-            gray = image.mode in ("L", "1", "I", "I;16") if channels is None else channels == 1
-            pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    except UsageError:
-        raise
-    except (SyntaxError, UnidentifiedImageError, Image.DecompressionBombError, struct.error, *UNREADABLE) as error:
-        raise UsageError(f"{file} cannot be decoded ({error}); mend or remove the file") from error
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from models import data as source
 from models.data import fashion_mnist, full_training_set, load_data
+from models.decoding import decode
 from models.naming import UsageError
 
 
@@ -88,6 +89,41 @@ def test_gray_folders_keep_one_channel(tmp_path):
     assert load_data(str(tmp_path / "pets")).shape == (1, 8, 8)
 
 
+@pytest.mark.parametrize(("mode", "channels"), [("LA", 1), ("RGBA", 3), ("P", 3), ("1", 1)])
+def test_modes_of_files(tmp_path, mode, channels):
+    write_folder(tmp_path / "pets", mode=mode)
+    assert load_data(str(tmp_path / "pets")).shape == (channels, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["cat/0.png", "cat/0.tif"])
+def test_sixteen_bits_become_eight(tmp_path, name):
+    """Pillow's own conversion cuts at 255, which makes nearly every pixel white."""
+    (tmp_path / "cat").mkdir()
+    deep = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(deep).save(tmp_path / name)
+    data = load_data(str(tmp_path))
+    np.testing.assert_allclose(data.load([0])[0, 0].numpy(), deep / 65535, atol=0.5001 / 255)
+    np.testing.assert_array_equal(decode(tmp_path / name, 3), np.repeat(data.read([0])[0], 3, axis=0))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pixels_of_32_bits_are_refused(tmp_path, kind):
+    """Read as bytes, a float image in [0, 1] would be black throughout."""
+    (tmp_path / "cat").mkdir()
+    Image.fromarray(np.ones((8, 8), kind)).save(tmp_path / "cat" / "0.tif")
+    with pytest.raises(UsageError, match=r"0\.tif holds .* 32 bits.*save it"):
+        load_data(str(tmp_path))
+
+
+def test_hidden_files_and_folders_are_no_data(tmp_path):
+    """Otherwise .ipynb_checkpoints would be class 0 and all labels shifted."""
+    write_folder(tmp_path / "pets")
+    (tmp_path / "pets" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "pets" / "cat" / "._0.png").write_bytes(b"of another system")
+    data = load_data(str(tmp_path / "pets"))
+    assert data.class_names == ("cat", "dog") and len(data) == 6 and data.labels[0] == 0
+
+
 def test_a_truncated_image_is_named(tmp_path):
     write_folder(tmp_path / "pets")
     file = tmp_path / "pets" / "dog" / "2.png"
@@ -121,8 +157,11 @@ def test_npz(tmp_path, dtype):
         ({"images": np.zeros((2, 4, 4, 2), np.uint8), "labels": np.zeros(2, int)}, "shape"),
         ({"images": np.full((2, 4, 4), 2.0), "labels": np.zeros(2, int)}, "divide by 255"),
         ({"images": np.full((2, 4, 4), np.nan), "labels": np.zeros(2, int)}, "finite"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(3, int)}, "one per image"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array(["a", "b"])}, "integers"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(3, int)}, "the class of each image"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array(["a", "b"])}, "whole numbers"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([-1, 0])}, "from -1 to 0.*counted from 0"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, 2**62])}, "of 0 to 999,999"),
+        ({"images": np.zeros((2, 3, 4, 4), np.uint8), "labels": np.zeros(2, int)}, "channels come last"),
         ({"images": np.array([{"a": 1}, None], object), "labels": np.zeros(2, int)}, "pickled"),
     ],
 )
