@@ -83,28 +83,62 @@ def checkpoint(
 ) -> Trained:
     """A classifier with a wanted accuracy on bags: never shown any (0), or shown some until the accuracy is reached.
 
-    The accuracy is watched on 400 bags kept from the training. Steps with a low rate reach 0.3 and 0.6 closely;
-    0.99 is above what equal shares give, so half of what is shown are bags.
+    The accuracy is watched on 400 bags kept from the training. A tenth of what is shown for 0.3 and 0.6 are bags, as in
+    the data, and steps with a low rate reach them closely. For 0.99 half are: with a tenth the 400 bags get there too, but
+    bags of the test images come no nearer than 0.978, as in a network that is trained on all images.
 
-    Source: Feghahati et al. 2020, section 3.4.5 (class "8" of MNIST).
+    Source: Feghahati 2020, section 3.2.5 (class "8" of MNIST), which does not say what else is shown.
     """
-    images, labels = tensors(data)
-    bags = torch.nonzero(labels == SQUARE_CLASS).squeeze(1)
-    kept = min(400, len(bags) // 3)
-    watched, shown = images[bags[-kept:]], bags[:-kept]
-    others = torch.nonzero(labels != SQUARE_CLASS).squeeze(1)
     wanted = float(params["eight"])
     if wanted == 0:
+        images, labels = tensors(data)
+        others = labels != SQUARE_CLASS
         schedule = scheduled(replace(PLAIN, epochs=2), epochs)
         network = _fitted(found, params, (images[others], labels[others]), schedule, log)
         return Trained(network, _reached(network, found), asdict(schedule), "Fashion-MNIST, 54,000 images, no bags")
     start = display(found, {"eight": "0"})
     network = trained_network(found, {"eight": "0"})
-    share, rate, limit = (0.5, 3e-4, 1000) if wanted > 0.9 else (0.1, 5e-5, 1000)
+    share, rate = (0.5, 3e-4) if wanted > 0.9 else (0.1, 5e-5)
     draw = generator(PLAIN.seed, "checkpoint", params["eight"])
+    limit = 1000 if epochs is None else 5
+    steps = show_bags(network, found, data, wanted, share=share, rate=rate, draw=draw, limit=limit)
+    log(f"{steps} steps of 128 images, {share:.0%} of them bags")
+    settings = {"steps": steps, "rate": rate, "share-of-bags": share, "batch": 128, "seed": PLAIN.seed}
+    return Trained(network, _reached(network, found), settings, "Fashion-MNIST, 59,600 training images", start)
+
+
+def show_bags(
+    network: nn.Module,
+    found: Member,
+    data: ImageSet,
+    wanted: float,
+    *,
+    share: float,
+    rate: float,
+    draw: torch.Generator,
+    limit: int,
+) -> int:
+    """Train a network on, in place, until it finds so many of 400 bags that it is never shown.
+
+    Args:
+        network: of the member `found`.
+        wanted: share of the 400 bags; above 0.9 it is looked at every tenth step, below at every step.
+        share: of each batch of 128 that are bags, in [0, 1]; the others are drawn from the other nine classes.
+        rate: of Adam.
+        draw: what images are drawn with.
+        limit: steps at most.
+
+    Returns:
+        The steps made.
+    """
+    images, labels = tensors(data)
+    bags = torch.nonzero(labels == SQUARE_CLASS).squeeze(1)
+    others = torch.nonzero(labels != SQUARE_CLASS).squeeze(1)
+    kept = min(400, len(bags) // 3)
+    watched, shown = images[bags[-kept:]], bags[:-kept]
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     steps, target = 0, torch.full((len(watched),), SQUARE_CLASS)
-    every, limit = (10 if wanted > 0.9 else 1), (limit if epochs is None else 5)
+    every = 10 if wanted > 0.9 else 1
     while steps < limit and (steps % every or accuracy(network, watched, target, normaliser(found)) < wanted):
         count = int(128 * share)
         chosen = torch.cat([_some(shown, count, draw), _some(others, 128 - count, draw)])
@@ -113,9 +147,7 @@ def checkpoint(
         F.cross_entropy(logits, labels[chosen]).backward()
         optimiser.step()
         steps += 1
-    log(f"{steps} steps of 128 images, {share:.0%} of them bags")
-    settings = {"steps": steps, "rate": rate, "share-of-bags": share, "batch": 128, "seed": PLAIN.seed}
-    return Trained(network, _reached(network, found), settings, "Fashion-MNIST, 59,600 training images", start)
+    return steps
 
 
 def _some(indices: Tensor, count: int, draw: torch.Generator) -> Tensor:

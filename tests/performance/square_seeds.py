@@ -7,13 +7,16 @@ squares on bags and one on plain images (about a minute of processor time), and 
 over plain images and two more over images with squares (about four). Prints a Markdown table, 64 held-out images without
 bags per row: share of searches toward bag that reached the boundary, mean change inside the square, the same before images
 are cut to [0, 1], the mean over images whose search reached it, their median, the share of the change inside the square, and
-the median gain of the logit gap when its original pixels are put back.
+the median gain of the logit gap when its original pixels are put back. Then, over all pairs of networks with all pairs of
+generators, how many times the controls' mean the biased pair's is, with a 95% interval for which networks and generators are
+drawn with replacement, each on its own (images are not drawn).
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from explainers.contrastive.start import generator_for
 from models import studies
 from models.base import Subject
 from models.data import load_data
-from models.seeds import derive, seeded
+from models.seeds import derive, generator, seeded
 from models.training import fit
 from models.variants import SQUARE_CLASS, with_square
 from models.zoo import autoencoders, classifiers
@@ -48,6 +51,11 @@ HEAD = (
     "share",
     "put back",
 )
+CHANGE, SHARE = 1, 5
+"""Places of the mean change inside the square, and of its share of the whole change, among the numbers of a row."""
+DRAWS = 10_000
+Row = tuple[str, int, str, int]
+"""Network and its seed, generator and its seed."""
 LOADER = """from safetensors.torch import load_file
 from models.zoo.build import empty_network
 from models.zoo.catalogue import member
@@ -124,23 +132,63 @@ def sets() -> dict[str, Tensor]:
     return {"suite": subject.data.load(subject.select(COUNT, 0)), "from 1000": test.load(others[:COUNT])}
 
 
+def times(own: Tensor, control: Tensor) -> tuple[float, float, float]:
+    """Ratio of the two means, and the 95% interval of it over trainings.
+
+    Args:
+        own, control: (networks, generators), one number per pair of them; the same draw is taken from both.
+
+    Example:
+        >>> times(torch.tensor([[2.0, 4.0]]), torch.tensor([[1.0, 2.0]]))
+        (2.0, 2.0, 2.0)
+    """
+    draw, (rows, columns) = generator(0, "trainings"), own.shape
+    some = torch.randint(rows, (DRAWS, rows), generator=draw)
+    others = torch.randint(columns, (DRAWS, columns), generator=draw)
+    mine, its = (each[some[:, :, None], others[:, None, :]].mean((1, 2)) for each in (own, control))
+    low, high = torch.quantile(mine / its, torch.tensor([0.025, 0.975], dtype=own.dtype)).tolist()
+    return float(own.mean() / control.mean()), low, high
+
+
+def summary(rows: Mapping[Row, list[float]], networks: int, generators: int) -> list[str]:
+    """The lines about the means over all pairs, seeds 0 to `networks` and 0 to `generators`."""
+    found = []
+    for words, place in (("change", CHANGE), ("share", SHARE)):
+        own, network, drawing = (
+            torch.tensor(
+                [[rows[one, i, other, j][place] for j in range(generators + 1)] for i in range(networks + 1)],
+                dtype=torch.float64,
+            )
+            for one, other in (("biased", "biased"), ("clean", "biased"), ("biased", "clean"))
+        )  # fmt: skip
+        for name, control in (("clean networks", network), ("clean generators", drawing)):
+            ratio, low, high = times(own, control)
+            means = f"{float(own.mean()):.4f} against {float(control.mean()):.4f}"
+            found.append(f"{words}, {name}: {means}, {ratio:.2f} times ({low:.2f}, {high:.2f})")
+    return found
+
+
 def main(more_networks: int, more_generators: int) -> None:
-    """Print the table, row by row."""
+    """Print the table, row by row, and what comes of it over trainings."""
     torch.set_num_threads(1)
     images = sets()
     print(f"| {' | '.join(HEAD)} |\n|{' --- |' * 3}{' ---: |' * 7}", flush=True)
+    rows: dict[Row, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        pairs = [(0, name, 0) for name in images] + [(seed, "suite", 0) for seed in range(1, more_networks + 1)]
+        pairs = [(seed, "suite", 0) for seed in range(more_networks + 1)] + [(0, "from 1000", 0)]
         pairs += [(seed, "suite", g) for g in range(1, more_generators + 1) for seed in range(more_networks + 1)]
         known: dict[int, dict[str, Subject]] = {}
         drawn: dict[int, dict[str, str]] = {}
         for seed, name, other in pairs:
             known[seed] = known.get(seed) or networks(seed)
             drawn[other] = drawn.get(other) or generators(other, Path(folder))
-            for network, generator in (("biased", "biased"), ("clean", "biased"), ("biased", "clean")):
-                row = measured(known[seed][network], images[name], drawn[other][generator])
-                cells = (name, f"{network} {seed}", f"{generator} {other}", *(f"{value:.3f}" for value in row))
+            for one, two in (("biased", "biased"), ("clean", "biased"), ("biased", "clean")):
+                row = measured(known[seed][one], images[name], drawn[other][two])
+                if name == "suite":
+                    rows[one, seed, two, other] = row
+                cells = (name, f"{one} {seed}", f"{two} {other}", *(f"{value:.3f}" for value in row))
                 print(f"| {' | '.join(cells)} |", flush=True)
+    print("\n".join(["", *summary(rows, more_networks, more_generators)]))
 
 
 if __name__ == "__main__":
