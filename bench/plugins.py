@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from models.naming import UsageError
+from models.functions import beside
+from models.naming import UsageError, said
 
 from .checks import own
 
@@ -86,7 +87,7 @@ def _load_entry(entry: metadata.EntryPoint) -> Plugin:
     try:
         entry.load()
     except (Exception, SystemExit) as error:
-        return Plugin(entry.name, origin, entry.group, _summary(error), traceback.format_exc())
+        return Plugin(entry.name, origin, entry.group, said(error), traceback.format_exc())
     return Plugin(entry.name, origin, entry.group)
 
 
@@ -105,9 +106,10 @@ def _load_given(name: str) -> Plugin:
             f"--plugin {name!r}: there is no such file; give a .py file or the name of an importable module"
         )
     try:
-        origin = _import_file(path) if is_file else importlib.import_module(name).__file__ or name
+        with beside(path.resolve().parent if is_file else Path.cwd()):
+            origin = _import_file(path) if is_file else importlib.import_module(name).__file__ or name
     except (Exception, SystemExit) as error:
-        return Plugin(name, name, "--plugin", _summary(error), traceback.format_exc())
+        return Plugin(name, name, "--plugin", said(error), traceback.format_exc())
     return Plugin(name, origin, "--plugin")
 
 
@@ -128,8 +130,3 @@ def _import_file(path: Path) -> str:
         del sys.modules[module_name]
         raise
     return str(full)
-
-
-def _summary(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

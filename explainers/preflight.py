@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from models.base import Subject
+from models.naming import UsageError, said
 from models.stages import Stage
 
 from . import registry
@@ -30,6 +31,7 @@ ACTIVATIONS = frozenset(
     "softmax log_softmax threshold clamp clamp_min maximum".split()
 )
 HOOKABLE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax)
+CUT = "the logits have no gradient: the model's forward runs under torch.no_grad, or detaches what it computes"
 POOLS = frozenset("max_pool1d max_pool2d max_pool3d".split())
 
 
@@ -136,7 +138,7 @@ def inspect(subject: Subject) -> Preflight:
         tuple(recorder.operations.items()),
         subject.stages,
         activations,
-        tuple(_validity(subject, images, name) for name in (*registry.names(), *WORD_CARDS)),
+        tuple(_validity(subject, images, name, recorder.cut) for name in (*registry.names(), *WORD_CARDS)),
         tuple(_hook_faults(activations, calls, recorder)),
     )
 
@@ -160,8 +162,14 @@ def _record(private: Subject, images: Tensor) -> tuple[_Recorder, Counter[str]]:
         module.register_forward_pre_hook(partial(recorder.enter, name), with_kwargs=True)
         module.register_forward_hook(lambda m, i, o: recorder.close())
     module = private.module
-    with torch.enable_grad(), recorder:
-        module(images.clone().requires_grad_(True))
+    try:
+        with torch.enable_grad(), recorder:
+            recorder.cut = not module(images.clone().requires_grad_(True)).requires_grad
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"model {private.name!r} fails as soon as gradients are recorded: {said(error)}; let its forward run with and "
+            "without torch.no_grad()"
+        ) from error
     return recorder, calls
 
 
@@ -182,6 +190,7 @@ class _Recorder(TorchFunctionMode):
         self._inputs: list[int] = []
         self._outputs: dict[int, int] = {}
         self._held: list[Any] = []
+        self.cut = False
 
     def leave(self) -> None:
         self.module = ""
@@ -240,7 +249,8 @@ class _Recorder(TorchFunctionMode):
         self._held.clear()
 
 
-def _validity(subject: Subject, images: Tensor, name: str) -> Validity:
+def _validity(subject: Subject, images: Tensor, name: str, cut: bool) -> Validity:
+    """Whether an explainer is right on one image; `cut`: the logits have no gradient although the image wants one."""
     info = registry.card(name)
     try:
         unsuited(info, subject)
@@ -250,14 +260,16 @@ def _validity(subject: Subject, images: Tensor, name: str) -> Validity:
         return Validity(name, True, "")
     if info.requires == "evidence" and subject.evidence is None:
         return Validity(name, False, "its data have no planted evidence")
-    if info.requires == "any" and "generator" not in info.params:
-        return Validity(name, True, "")
-    if info.requires == "any":
+    if info.requires == "any" and "generator" in info.params:
         return _drawable(subject, images, name)
+    if info.requires == "any" and not cut:
+        return Validity(name, True, "")
     try:
         found = registry.get(name).explain(subject, images)
-    except (UnsupportedOperation, ExplainerError, RuntimeError, ValueError) as error:
+    except (UnsupportedOperation, ExplainerError, UsageError) as error:
         return Validity(name, False, str(error).splitlines()[0])
+    except (Exception, SystemExit) as error:  # an explainer of the user's own may raise anything
+        return Validity(name, False, CUT if cut and isinstance(error, RuntimeError) else said(error))
     if found.status[0] == "failed":
         residual = float(found.residual[0]) if found.residual is not None else float("nan")
         return Validity(name, False, f"its balance misses by {residual:.2%} on the first image")

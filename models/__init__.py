@@ -83,6 +83,8 @@ def load(name: str, *, data: str | ImageSet | None = None) -> Subject:
         from .adapters import from_torchvision
 
         return from_torchvision(name, images)
+    if name.endswith(".py"):
+        raise UsageError(f"model {name!r}: which function of the file makes it? Write {name}:function")
     if ":" in name:
         from .adapters import from_function
 

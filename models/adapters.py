@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import importlib.util
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -20,11 +16,13 @@ from torch import nn
 
 from .base import Subject
 from .data import ImageSet, load_data
-from .naming import UsageError, near, placeless, value_of
+from .functions import imported_function, make
+from .naming import UsageError, near, placeless, said, value_of
 from .seeds import seeded
 
 MIXING = 1e-3
 """Share of the logits' size by which those of an image may change with the images beside it: rounding is 100 times less."""
+OUTPUTS = ("logits", "probability")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -54,13 +52,20 @@ def from_torchvision(text: str, data: ImageSet | None) -> Subject:
     name, _, query = text.removeprefix("torchvision:").partition("?")
     options = dict(item.partition("=")[::2] for item in query.split("&") if item)
     if name not in list_models():
-        raise UsageError(f"torchvision has no model {name!r}{near(name, list_models())}")
+        hint = (
+            near(name, list_models())
+            or f"; there are {', '.join(list_models()[:3])}, ... (torchvision.models.list_models())"
+        )
+        raise UsageError(f"torchvision has no model {name!r}{hint}")
     arguments = {key: value_of(value) for key, value in options.items()}
     try:
         with seeded(0), _without_pickles():
             model = get_model(name, **arguments)
     except (UnpicklingError, OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"model {text!r} cannot be built: {error}") from error
+        raise UsageError(
+            f"model {text!r} cannot be built: {said(error)}; options are those of torchvision.models.{name}, such as "
+            f"torchvision:{name}?weights=DEFAULT"
+        ) from error
     return from_module(
         model, data, name=text, mean=IMAGENET_MEAN, std=IMAGENET_STD, spec={"kind": "torchvision", "name": text}
     )
@@ -98,8 +103,15 @@ def from_module(
     """
     if data is None:
         data = load_data("fashion-mnist")
-    with torch.no_grad():  # a scripted part would otherwise be copied as the result of a computation
-        model = copy.deepcopy(unwrapped(model, name)).eval().float()
+    plain = unwrapped(model, name)
+    try:
+        with torch.no_grad():  # a scripted part would otherwise be copied as the result of a computation
+            model = copy.deepcopy(plain).eval().float()
+    except Exception as error:
+        raise UsageError(
+            f"model {name!r} cannot be copied, which randomisation needs: {said(error)}; keep tensors that are computed from "
+            "parameters, open files and locks out of its attributes"
+        ) from error
     return checked(Subject(name, model, data, data, mean, std, output, spec=spec or {"kind": "module", "name": name}))
 
 
@@ -128,18 +140,13 @@ def checked(subject: Subject) -> Subject:
         raise UsageError(
             f"model {subject.name!r} has no parameters; give a network with at least one nn.Conv or nn.Linear"
         )
+    _check_subject(subject)
     images = subject.data.load(range(min(8, len(subject.data))))
-    try:
-        logits = subject.predict_logits(images)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    logits = _answer(subject, images)
+    if logits.dim() != 2 or logits.shape[0] != len(images) or logits.shape[1] < 2 or not logits.is_floating_point():
         raise UsageError(
-            f"model {subject.name!r} cannot take images of {subject.data.name} with shape {tuple(images.shape)} "
-            f"(N, C, H, W): {str(error).splitlines()[0]}; give data of the size and channels it was made for"
-        ) from error
-    if logits.dim() != 2 or logits.shape[0] != len(images) or logits.shape[1] < 2:
-        raise UsageError(
-            f"model {subject.name!r} gave an output of shape {tuple(logits.shape)} for {len(images)} images; "
-            "(N, K) logits with K >= 2 classes are needed"
+            f"model {subject.name!r} gave an output of shape {tuple(logits.shape)} and type {logits.dtype} for {len(images)} "
+            "images; (N, K) logits of a floating type with K >= 2 classes are needed"
         )
     if not torch.isfinite(logits).all():
         raise UsageError(f"model {subject.name!r} gives NaN or infinite logits; check its weights and preprocessing")
@@ -160,6 +167,68 @@ def checked(subject: Subject) -> Subject:
         )
     _ = subject.stages
     return subject
+
+
+def _check_subject(subject: Subject) -> None:
+    """Refuse fields of a Subject that its maker filled wrongly.
+
+    Raises:
+        UsageError: which one, and what is allowed.
+    """
+    for field in ("data", "reference"):
+        found = getattr(subject, field)
+        if not hasattr(found, "load") or not len(found):
+            raise UsageError(
+                f"model {subject.name!r}: Subject.{field} is {type(found).__name__}; give a models.ImageSet with images, such "
+                "as models.load_data('my_images/')"
+            )
+    if subject.output not in OUTPUTS:
+        raise UsageError(
+            f"model {subject.name!r}: Subject.output is {subject.output!r}; allowed are {', '.join(OUTPUTS)}"
+        )
+    if any(parameter.is_meta for parameter in subject.model.parameters()):
+        raise UsageError(
+            f"model {subject.name!r} has parameters on the meta device, which hold no numbers; load its weights first"
+        )
+
+
+def _answer(subject: Subject, images: torch.Tensor) -> torch.Tensor:
+    """The logits of these images, from a model that may do anything.
+
+    Raises:
+        UsageError: it fails, gives something else than one tensor, or changes the images.
+    """
+    given = images.to(subject.device, copy=True)
+    try:
+        with torch.no_grad():
+            made = subject.model(subject.module.normalised(given))
+        if not isinstance(made, torch.Tensor):
+            raise UsageError(
+                f"model {subject.name!r} returned {_shape_of(made)}; one tensor of (N, K) logits is needed: let its forward, "
+                "or a small nn.Module around it, return the logits alone"
+            )
+        if not torch.equal(given, images.to(given.device)):
+            raise UsageError(
+                f"model {subject.name!r} changes the images it is given in place; let its forward begin with x = x.clone(), "
+                "or write x = x * 2 for x.mul_(2)"
+            )
+        return subject.predict_logits(images)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"model {subject.name!r} cannot take images of {subject.data.name} with shape {tuple(images.shape)} "
+            f"(N, C, H, W): {said(error)}; give data of the size and channels it was made for (a model is called with one "
+            "float32 tensor, and its weights are made float32)"
+        ) from error
+
+
+def _shape_of(made: object) -> str:
+    """What something that is no tensor is, for a message."""
+    if isinstance(made, dict):
+        return f"a dict with {', '.join(map(repr, made)) or 'nothing in it'}"
+    kind = type(made).__name__
+    return f"a {kind} of {len(made)}" if isinstance(made, tuple | list) else kind
 
 
 def _refuse_mixing(subject: Subject, images: torch.Tensor) -> None:
@@ -192,62 +261,6 @@ def _words(subject: Subject) -> bool:
 
 def _with_data(subject: Subject, data: ImageSet) -> Subject:
     return replace(subject, data=data, reference=data)
-
-
-def imported_function(text: str, kind: str = "model") -> Callable[[], Any]:
-    """The function that `path/to/file.py:function` or `package.module:function` names.
-
-    Raises:
-        UsageError: the file does not import or has no such function; `kind` is what the message calls it.
-    """
-    place, _, name = text.rpartition(":")
-    module = _import(place, text, kind)
-    function = getattr(module, name, None)
-    if not callable(function):
-        allowed = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(
-            f"{kind} {text!r}: {place} has no function {name!r}; it has {', '.join(allowed)}{near(name, allowed)}"
-        )
-    return function  # type: ignore[no-any-return]
-
-
-def _import(place: str, text: str, kind: str = "model") -> Any:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        path = Path(place).resolve()
-        if not path.is_file():
-            raise UsageError(f"{kind} {text!r}: the file {path} does not exist")
-        name = f"sanity_bench_user_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise UsageError(f"{kind} {text!r}: {path} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        return module
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{kind} {text!r}: {place} does not import: {type(error).__name__}: {error}") from error
-
-
-def make(function: Callable[[], Any], text: str, kind: str = "model") -> Any:
-    """What a user's function returns, called with torch's global generator seeded.
-
-    Raises:
-        UsageError: the function fails.
-    """
-    try:
-        with seeded(0):
-            return function()
-    except Exception as error:
-        hint = ""
-        if "weights_only" in str(error) or "Unpickling" in type(error).__name__:
-            hint = "; weights must be safetensors or load with torch.load(weights_only=True), pickles are refused"
-        raise UsageError(
-            f"{kind} {text!r} failed when called: {type(error).__name__}: {str(error).splitlines()[0]}{hint}"
-        ) from error
 
 
 def from_tensor(model: nn.Module, images: torch.Tensor) -> Subject:

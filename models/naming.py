@@ -31,6 +31,17 @@ def near(name: str, allowed: Iterable[str], count: int = 3) -> str:
     return f"; did you mean {', '.join(repr(hit) for hit in hits)}?" if hits else ""
 
 
+def said(error: BaseException) -> str:
+    """What an error says in one line: its type, and the first line of its text where it has one.
+
+    Example:
+        >>> said(KeyError("a")), said(ValueError())
+        ("KeyError: 'a'", 'ValueError')
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def placeless(text: str) -> str:
     """What a user's function is called wherever its file lies: `some/folder/file.py:function` without the folder.
 

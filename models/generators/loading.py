@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..adapters import imported_function, make
 from ..base import state_digest
+from ..functions import imported_function, make
 from ..naming import UsageError, near, placeless
 from ..seeds import seeded
 from ..zoo.build import empty_network, trained_network

@@ -63,3 +63,32 @@ def test_json_holds_the_same_for_machines():
 def test_a_model_that_cannot_be_questioned_is_a_usage_error(functional):
     result = CliRunner().invoke(app, ["inspect", "--model", functional.replace(":make", ":mke")])
     assert result.exit_code == 2 and "did you mean 'make'" in result.output and "Traceback" not in result.output
+
+
+CUT = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(1024, 10)
+    @torch.no_grad()
+    def forward(self, x):
+        return self.last(x.flatten(1))
+class Refusing(Net):
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            raise RuntimeError("gradients must be off")
+        return self.last(x.flatten(1))
+"""
+
+
+def test_a_model_without_gradients_is_valid_for_no_method_that_needs_them(tmp_path):
+    (tmp_path / "cut.py").write_text(CUT)
+    found = json.loads(inspect("--model", f"{tmp_path / 'cut.py'}:Net", "--json"))
+    validity = {each["explainer"]: each for each in found["explainers"]}
+    for name in ("gradient", "integrated-gradients", "smoothgrad", "guided-backprop", "lrp-a1b0", "deeplift"):
+        assert not validity[name]["valid"] and "have no gradient" in validity[name]["reason"]
+    assert validity["occlusion"]["valid"] and validity["edge-detector"]["valid"]
+    result = CliRunner().invoke(app, ["inspect", "--model", f"{tmp_path / 'cut.py'}:Refusing"])
+    assert result.exit_code == 2 and "fails as soon as gradients are recorded" in result.output

@@ -159,6 +159,50 @@ class Noisy(nn.Module):
         return self.last(nn.functional.dropout(x.flatten(1)))
 def noisy(): return Noisy()
 def scripted(): return torch.jit.script(good())
+class Answering(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.last, self.answer = nn.Linear(1024, 10), answer
+    def forward(self, x):
+        return self.answer(x, self.last(x.flatten(1)))
+def a_tuple(): return Answering(lambda x, y: (y, x))
+def a_dict(): return Answering(lambda x, y: {"logits": y})
+def an_array(): return Answering(lambda x, y: y.numpy())
+def whole_numbers(): return Answering(lambda x, y: y.long())
+def without_a_word(): return Answering(lambda x, y: [][x.sum() > 0 and 1])
+def in_place(): return Answering(lambda x, y: y + x.mul_(2).sum())
+def leaves(): return Answering(lambda x, y: exit(0))
+class Asserting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(1024, 10)
+    def forward(self, x):
+        assert x.shape[1] == 3
+def asserting(): return Asserting()
+class Pair(Asserting):
+    def forward(self, x, mask):
+        return self.last(x.flatten(1)) * mask
+def two_inputs(): return Pair()
+class Double(Asserting):
+    def forward(self, x):
+        return self.last(x.flatten(1).double())
+def double_inside(): return Double().double()
+def computed():
+    net = good()
+    net.kept = net[1].weight * 2
+    return net
+def on_meta():
+    with torch.device("meta"):
+        return good()
+def ends_the_program(): exit(0)
+def silent_error(): raise ValueError
+def subject(**fields):
+    import models
+    images = models.load_data("fashion-mnist")
+    given = {"name": "own", "model": good(), "data": images, "reference": images}
+    return models.Subject(**given | fields)
+def no_data(): return subject(data=None)
+def unknown_output(): return subject(output="probabilities")
 def pickled():
     import pathlib, pickle
     path = pathlib.Path(__file__).with_suffix(".pt")
@@ -176,6 +220,14 @@ def pickled():
         ("goood", "did you mean 'good'"),
         ("mixing", "mixes the images of a batch"), ("noisy", "when it is called again"),
         ("scripted", "TorchScript"), ("pickled", "pickles are refused"),
+        ("a_tuple", "returned a tuple of 2.*logits alone"), ("a_dict", "returned a dict with 'logits'"),
+        ("an_array", "returned ndarray"), ("whole_numbers", "torch.int64.*floating type"),
+        ("without_a_word", "cannot take images.*IndexError"), ("asserting", r"AssertionError; give data"),
+        ("two_inputs", "missing 1 required.*one float32 tensor"), ("double_inside", "weights are made float32"),
+        ("in_place", r"changes the images it is given in place.*clone"), ("leaves", "SystemExit"),
+        ("computed", "cannot be copied"), ("on_meta", "meta device"), ("ends_the_program", "SystemExit: 0"),
+        ("silent_error", "failed when called: ValueError"), ("no_data", "Subject.data is NoneType.*ImageSet"),
+        ("unknown_output", "allowed are logits, probability"),
     ],
 )  # fmt: skip
 def test_models_that_cannot_be_questioned(tmp_path, function, message):
@@ -191,6 +243,11 @@ def test_one_image_is_enough_to_see_that_a_model_mixes():
             from_tensor(net, torch.rand(count, 1, 4, 4))
     net[0] = nn.BatchNorm2d(1)
     assert from_tensor(net, torch.rand(1, 1, 4, 4)).num_classes == 2
+
+
+def test_a_file_without_a_function_is_told_how_to_name_one():
+    with pytest.raises(UsageError, match=r"which function of the file.*mine\.py:function"):
+        models.load("folder/mine.py")
 
 
 def test_a_file_that_does_not_import(tmp_path):

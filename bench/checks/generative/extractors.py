@@ -81,9 +81,9 @@ def extractor(text: str, device: str = "cpu") -> Extractor:
     if text == INCEPTION:
         return Extractor(INCEPTION, _inception(device))
     check(text)
-    from models.adapters import imported_function
+    from models.functions import imported_function, make
 
-    made = imported_function(text, "features")()
+    made = make(imported_function(text, "features"), text, "features")
     if not callable(made):
         raise UsageError(
             f"--features {text!r}: the function returned {type(made).__name__}; return a network or function that takes "
