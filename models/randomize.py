@@ -7,6 +7,7 @@ same weights in every protocol, and no draw depends on the explainer or on the o
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -168,7 +169,7 @@ def _recalibrate(
     if type(drawn.model).forward is nn.Sequential.forward:
         _run_touched(trained, drawn, {stage.name for stage in stages}, norms)
     else:
-        drawn.module(_reference(trained))
+        _run_to_last(trained, drawn, stages)
     for norm, (momentum, training) in zip(norms, before, strict=True):
         norm.momentum = momentum
         norm.train(training)
@@ -185,6 +186,37 @@ def _run_touched(trained: Subject, drawn: Subject, layers: set[str], norms: Sequ
     x = inputs[children[touched[0]][0]]
     for _, child in children[touched[0] : last + 1]:
         x = child(x.clone())
+
+
+class _Enough(BaseException):
+    """All norms of a pass have run; no handler of a network's own takes it for an error."""
+
+
+def _run_to_last(trained: Subject, drawn: Subject, stages: Sequence[Stage]) -> None:
+    """Run a network until all norms of these stages have run as often as in a whole pass; what is above adds nothing."""
+    known: Counter[str] | None = drawn.wiring.get("norm runs")
+    ran: Counter[str] = Counter()
+    paths = {stage.norm for stage in (drawn.stages if known is None else stages) if stage.norm}
+    left = None if known is None else sum(known[path] for path in paths)
+
+    def note(path: str) -> None:
+        ran[path] += 1
+        if ran.total() == left:
+            raise _Enough
+
+    handles = [
+        _norm(drawn.model, path).register_forward_hook(lambda *_, path=path: note(path))  # type: ignore[misc]
+        for path in sorted(paths)
+    ]
+    try:
+        drawn.module(_reference(trained))
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    if known is None:
+        drawn.wiring["norm runs"] = ran
 
 
 def _inputs(trained: Subject) -> dict[str, Tensor]:

@@ -142,6 +142,8 @@ def show_plan(prepared: Prepared) -> None:
 def _interval(row: dict[str, Any] | None) -> str:
     if row is None or row["estimate"] != row["estimate"]:
         return "-"
+    if row["ci_low"] != row["ci_low"]:
+        return f"{row['estimate']:.2f}"  # too few images or seeds for an interval; the last column says so
     return f"{row['estimate']:.2f} ({row['ci_low']:.2f}, {row['ci_high']:.2f})"
 
 

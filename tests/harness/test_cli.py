@@ -114,6 +114,15 @@ def test_a_run_prints_verdicts_and_where_its_folder_and_page_are(tmp_path):
     assert "toy-gradient" in result.stdout
 
 
+def test_an_estimate_without_an_interval_is_shown_alone():
+    from bench.cli.tables import _interval
+
+    row = {"estimate": 0.37, "ci_low": float("nan"), "ci_high": float("nan")}
+    assert _interval(row) == "0.37"
+    assert _interval({**row, "ci_low": 0.3, "ci_high": 0.45}) == "0.37 (0.30, 0.45)"
+    assert _interval({**row, "estimate": float("nan")}) == "-" == _interval(None)
+
+
 def test_a_second_run_says_that_it_computed_nothing(folder):
     result = call(*toy_run(folder))
     assert result.exit_code == 0 and "0 computed now" in result.output

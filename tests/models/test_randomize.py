@@ -152,3 +152,44 @@ def test_weights_changed_in_place_are_noticed():
     assert torch.equal(
         changed, weights(randomized(subject.private_copy(), stages, base=0, seed=0))["norm11.running_mean"]
     )
+
+
+class Branches(nn.Module):
+    """Two norms side by side, one of them used twice, and a third above them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(i, 4, 3, padding=1) for i in (1, 4, 4))
+        self.one, self.two, self.three = (nn.BatchNorm2d(4) for _ in range(3))
+        self.head = nn.Linear(4, 3)
+        self.passed = []
+
+    def forward(self, x):
+        try:
+            x = self.one(self.first(x)).relu()
+            x = self.one(x) + self.two(self.second(x)).relu()
+            self.passed.append("two")
+            x = self.three(self.third(x)).relu()
+            self.passed.append("three")
+        except Exception:  # a network that swallows errors
+            x = torch.zeros(len(x), 4, 1, 1)
+        return self.head(x.mean((2, 3)))
+
+
+def test_norms_are_estimated_without_what_is_above_them():
+    draw = torch.Generator().manual_seed(5)
+    images = torch.rand(8, 1, 6, 6, generator=draw)
+    subject = from_tensor(Branches().eval(), images)
+    names = {stage.name: stage for stage in subject.stages}
+    assert [names[name].norm for name in ("first", "second", "third")] == ["one", "two", "three"]
+    whole = randomized(subject, [names["second"]], base=0, seed=0).model  # the first pass learns how often norms run
+    short = randomized(subject, [names["second"]], base=0, seed=0).model
+    assert whole.passed[-2:] == ["two", "three"] and short.passed == subject.model.passed
+    assert all(torch.equal(value, short.state_dict()[key]) for key, value in whole.state_dict().items())
+    both = [names["second"], names["first"]]
+    again, fresh = randomized(subject, both, base=0, seed=0), subject.with_model(subject.model)
+    assert all(
+        torch.equal(value, again.model.state_dict()[key])
+        for key, value in randomized(fresh, both, base=0, seed=0).model.state_dict().items()
+    )
+    assert not any(module._forward_hooks for module in again.model.modules())
