@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from models.functions import beside
+from models.functions import guest
 from models.naming import UsageError, said
 
 from .checks import own
@@ -85,7 +85,8 @@ def _entries(group: str) -> list[metadata.EntryPoint]:
 def _load_entry(entry: metadata.EntryPoint) -> Plugin:
     origin = _origin(entry)
     try:
-        entry.load()
+        with guest(Path.cwd()):
+            entry.load()
     except (Exception, SystemExit) as error:
         return Plugin(entry.name, origin, entry.group, said(error), traceback.format_exc())
     return Plugin(entry.name, origin, entry.group)
@@ -106,7 +107,7 @@ def _load_given(name: str) -> Plugin:
             f"--plugin {name!r}: there is no such file; give a .py file or the name of an importable module"
         )
     try:
-        with beside(path.resolve().parent if is_file else Path.cwd()):
+        with guest(path.resolve().parent if is_file else Path.cwd()):
             origin = _import_file(path) if is_file else importlib.import_module(name).__file__ or name
     except (Exception, SystemExit) as error:
         return Plugin(name, name, "--plugin", said(error), traceback.format_exc())

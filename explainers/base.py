@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from models.base import Subject
 from models.naming import Spec
+from models.settings import settings_kept
 
 from . import memory, registry
 from .info import Info
@@ -216,7 +218,10 @@ class Explainer:
             arguments["relevance_seed"] = arguments.pop("seed")
         if self.resolved.inner is not None:
             arguments["inner"] = registry.get(self.resolved.inner)
-        result: Tensor | Partial | Explanation = _function(self.info)(subject, images, targets, seed=seed, **arguments)
+        with nullcontext() if self.info.origin == "built-in" else settings_kept():
+            result: Tensor | Partial | Explanation = _function(self.info)(
+                subject, images, targets, seed=seed, **arguments
+            )
         return result
 
     def _explain_batch(self, subject: Subject, images: Tensor, targets: Tensor, seed: int) -> Explanation:
@@ -230,11 +235,7 @@ class Explainer:
 
 
 def unsuited(info: Info, subject: Subject) -> None:
-    """Refuse to explain pixels of sentences, and words of images; references are asked about both.
-
-    Raises:
-        ExplainerError: what the explainer explains, and what the subject reads.
-    """
+    """Refuse to explain pixels of sentences, and words of images (ExplainerError); references are asked about both."""
     words = getattr(subject.data, "content", "pixels") == "words"
     if words and info.requires != "words" and info.group not in ("reference", "plugin"):
         raise ExplainerError(f"{info.name} explains pixels, and {subject.name} reads sentences; take word-contrast")
@@ -282,11 +283,9 @@ def _checked_output(
     part = Partial.of(made)
     values = part.attribution
     n, channels, height, width = images.shape
-    if not isinstance(values, Tensor) or tuple(values.shape) not in (
-        (n, 1, height, width),
-        (n, channels, height, width),
-    ):
-        what = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    shapes = ((n, 1, height, width), (n, channels, height, width))
+    if not isinstance(values, Tensor) or values.is_complex() or tuple(values.shape) not in shapes:
+        what = f"{tuple(values.shape)} {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
         raise ExplainerError(f"{explainer.name} returned {what}; ({n}, 1 or {channels}, {height}, {width}) is needed")
     values = values.detach().to(torch.float32)
     if not explainer.info.signed and bool((values < 0).any()):

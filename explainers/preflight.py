@@ -262,7 +262,7 @@ def _validity(subject: Subject, images: Tensor, name: str, cut: bool) -> Validit
         return Validity(name, False, "its data have no planted evidence")
     if info.requires == "any" and "generator" in info.params:
         return _drawable(subject, images, name)
-    if info.requires == "any" and not cut:
+    if info.requires == "any" and not (cut and info.origin == "built-in"):
         return Validity(name, True, "")
     try:
         found = registry.get(name).explain(subject, images)

@@ -7,13 +7,14 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .naming import UsageError, near, said
 from .seeds import seeded
+from .settings import settings_kept
 
 OURS = ("bench", "explainers", "models", "reports")
 """Names of packages that a user's folder cannot have, since these are imported already."""
@@ -46,13 +47,23 @@ def make(function: Callable[[], Any], text: str, kind: str = "model") -> Any:
         UsageError: the function fails, or wants to end the program.
     """
     try:
-        with beside(_folder(text.rpartition(":")[0])), seeded(0):
+        with guest(_folder(text.rpartition(":")[0])), seeded(0):
             return function()
     except (Exception, SystemExit) as error:
         hint = _missing(error, text.rpartition(":")[0])
         if "weights_only" in str(error) or "Unpickling" in type(error).__name__:
             hint = "; weights must be safetensors or load with torch.load(weights_only=True), pickles are refused"
         raise UsageError(f"{kind} {text!r} failed when called: {said(error)}{hint}") from error
+
+
+@contextmanager
+def guest(folder: Path) -> Iterator[None]:
+    """For a user's code: it finds its neighbours, torch's settings are put back, what it prints goes to standard error.
+
+    So the output of a command stays its own, and JSON stays JSON.
+    """
+    with beside(folder), settings_kept(), redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager
@@ -102,7 +113,7 @@ def _import(place: str, text: str, kind: str = "model") -> Any:
     if not place:
         raise UsageError(f"{kind} {text!r}: write path/to/file.py:function or package.module:function")
     try:
-        with beside(_folder(place)):
+        with guest(_folder(place)):
             if not place.endswith(".py"):
                 return importlib.import_module(place)
             path = Path(place).resolve()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +103,8 @@ def inspect(
         from explainers import preflight
 
         plugins.load(plugin or [])
-        found = preflight.inspect(subjects.subject_of(model, data, "cpu", "float32"))
+        with redirect_stdout(sys.stderr):  # what a model prints is no part of the answer
+            found = preflight.inspect(subjects.subject_of(model, data, "cpu", "float32"))
         if as_json:
             print(json.dumps(found.json(), indent=1))
         else:

@@ -92,11 +92,29 @@ def test_statuses():
     assert status_of(maps) == ("degenerate-zero", "degenerate-constant", "non-finite", "ok")
 
 
+def switching(subject, images, targets, *, seed):
+    """Leaves torch without gradients and with another default type, as scripts that only predict do."""
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float64)
+    return images.clone()
+
+
+def test_settings_that_a_plugin_changes_are_put_back_before_the_next_explainer(subject, images):
+    plugin("switching", switching).explain(subject, images)
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    assert explainers.get("gradient").explain(subject, images).status == ("ok",) * len(images)
+    assert (
+        explainers.get("smoothgrad[samples=2](test-switching)").explain(subject, images).attribution.dtype == torch.float32
+    )
+    assert torch.is_grad_enabled()
+
+
 def test_broken_explainers_are_named(subject, images):
     cases = {
         "shape": (lambda s, x, t, *, seed: x[:, :, 1:], "returned"),
         "type": (lambda s, x, t, *, seed: "map", "returned str"),
         "input": (lambda s, x, t, *, seed: x.mul_(2), "changed the images"),
+        "complex": (lambda s, x, t, *, seed: x.to(torch.complex64), "complex64"),
     }
     for name, (function, message) in cases.items():
         with pytest.raises(ExplainerError, match=message):

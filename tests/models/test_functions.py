@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from models.functions import OURS, beside, imported_function, make
 from models.naming import UsageError
@@ -37,15 +38,13 @@ def test_each_folder_has_its_own_neighbours(tmp_path):
         assert make(imported_function(text), text) == (value, value)
 
 
-def test_neighbours_are_found_later_too_and_behind_what_is_installed(tmp_path):
+def test_neighbours_are_found_later_too_behind_what_is_installed(tmp_path):
     (tmp_path / "beside_later.py").write_text("value = 1")
-    (tmp_path / "torch.py").write_text("raise RuntimeError('not this one')")
     with beside(tmp_path):
         pass
     import beside_later
-    import torch
 
-    assert beside_later.value == 1 and torch.__version__
+    assert beside_later.value == 1
     assert sys.path[-1] == str(tmp_path) and sys.path.count(str(tmp_path)) == 1
 
 
@@ -75,6 +74,20 @@ def test_files_that_do_not_import(tmp_path, source, message):
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(UsageError, match=message):
         imported_function(f"{tmp_path / 'mine.py'}:make")
+
+
+def test_settings_of_torch_are_put_back_and_prints_go_to_standard_error(tmp_path, capsys):
+    """As in a script that only predicts; every gradient after it would fail."""
+    lines = ["print('loud')", "torch.set_grad_enabled(False)", "torch.set_default_dtype(torch.float64)"]
+    lines.append("torch.set_default_device('meta')")
+    inside = "".join(f"    {line}\n" for line in [*lines, "return 3"])
+    (tmp_path / "mine.py").write_text("\n".join(["import torch", *lines, "def make():", inside]))
+    text = f"{tmp_path / 'mine.py'}:make"
+    assert make(imported_function(text), text) == 3
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    assert torch.get_default_device().type == "cpu" and torch.zeros(1).device.type == "cpu"
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == "loud\nloud\n"
 
 
 @pytest.mark.parametrize("text", [":make", "no_such_package:make"])
