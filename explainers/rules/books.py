@@ -56,9 +56,10 @@ def some(amount: Tensor) -> Tensor:
     return amount > least(amount)
 
 
-def everywhere(amount: Tensor) -> bool:
-    """Whether an amount is so everywhere."""
-    return float(amount.amin()) > least(amount)
+def everywhere(amount: Tensor, sign: int = 1) -> bool:
+    """Whether an amount, or with `sign` -1 its negative, is so everywhere."""
+    smallest = float(amount.amin()) if sign > 0 else -float(amount.amax())
+    return smallest > least(amount)
 
 
 def divisor(amount: Tensor) -> Tensor:

@@ -66,18 +66,30 @@ class Convolution:
     spatial: bool = True
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
-        result: Tensor = torch.ops.aten.convolution(
-            self._padded(inputs[0]), _part(self.weight, part), None, self.stride, self.padding, self.dilation, self.transposed,
-            self.output_padding, self.groups,
-        )  # fmt: skip
-        return result
+        return self.forward(inputs[0], _part(self.weight, part))
 
     def bias(self, like: Tensor) -> Tensor | None:
         return None if self.offset is None else self.offset.view(1, -1, *[1] * (like.dim() - 2))
 
     def back(self, above: Tensor, inputs: tuple[Tensor, ...], part: str) -> tuple[Tensor, ...]:
-        down: Tensor = self._backward(above, inputs[0], _part(self.weight, part), (True, False, False))[0]
-        return (F.pad(down, [-side for side in self.sides]) if self.sides else down,)
+        return (self.reverse(above, inputs[0], _part(self.weight, part)),)
+
+    def signs(self) -> Tensor:
+        """Kernels of twice as many outputs: the positive weights, then the negative ones."""
+        return torch.cat((self.weight.clamp(min=0), self.weight.clamp(max=0)))
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution of x with another weight, without bias."""
+        result: Tensor = torch.ops.aten.convolution(
+            self._padded(x), weight, None, self.stride, self.padding, self.dilation, self.transposed,
+            self.output_padding, self.groups,
+        )  # fmt: skip
+        return result
+
+    def reverse(self, above: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """Its transpose applied to what arrives from above, shaped as x."""
+        down: Tensor = self._backward(above, x, weight, (True, False, False))[0]
+        return F.pad(down, [-side for side in self.sides]) if self.sides else down
 
     def outer(self, x: Tensor, factor: Tensor) -> Tensor:
         """Sum over images and positions of factor_k times the patch that output k reads, shaped as the weight."""

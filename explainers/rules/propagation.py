@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import signs
 from .books import Ledger, divisor, everywhere, per_unit, quotient, silent, some
 from .linear import ALL, NEGATIVE, POSITIVE, LinearOperation
 
@@ -43,8 +44,9 @@ class AlphaBeta:
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs."""
         positive, negative = saved
-        if everywhere(positive) and (self.beta == 0 or everywhere(-negative)):
-            s_p, s_n = above * self.alpha / positive, None if self.beta == 0 else above * -self.beta / negative
+        if everywhere(positive) and (self.beta == 0 or everywhere(negative, -1)):
+            s_p = (above / positive).mul_(self.alpha)
+            s_n = None if self.beta == 0 else (above / negative).mul_(-self.beta)
         else:
             ledger.book(lambda: silent(above, positive - negative))
             s_p, s_n = self._one_sided(positive, -negative, above)
@@ -113,12 +115,13 @@ class Epsilon:
     def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
         """Output of the operation, its stabilised denominators (infinite where nothing is to divide by), and its products."""
         products = op.apply(inputs, ALL)
-        z = _biased(op, products)
+        bias = op.bias(products)
+        z = products.clone() if bias is None else products + bias
         if self.epsilon == 0:
-            return z, (z.masked_fill(z == 0, torch.inf), products.clone())
-        scale = self.epsilon * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.dim() - 1))
-        scale = torch.where(scale > 0, scale, torch.inf)
-        return z, (z + torch.copysign(scale, z), products.clone())
+            return z, (z.masked_fill(z == 0, torch.inf), products)
+        size = torch.linalg.vector_norm(z, dim=tuple(range(1, z.dim())), keepdim=True)
+        scale = size * (self.epsilon * (z[0].numel() ** -0.5))
+        return z, (z + torch.copysign(torch.where(scale > 0, scale, torch.inf), z), products)
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
@@ -242,35 +245,19 @@ class RelativeAttributing:
 
 def contributions(op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensor]:
     """Sums of the positive and of the negative products x_j w_jk of every output, without bias."""
-    signed = _signed(inputs)
-    up = tuple(x.clamp(min=0) for x in inputs) if signed else inputs
-    positive = op.apply(up, POSITIVE)
-    negative = op.apply(up, NEGATIVE) if op.negative else torch.zeros_like(positive)
-    if signed:
-        down = tuple(x.clamp(max=0) for x in inputs)
-        negative = negative + op.apply(down, POSITIVE)
-        if op.negative:
-            positive = positive + op.apply(down, NEGATIVE)
-    return positive, negative
+    if not _signed(inputs):
+        return signs.applied(op, inputs)
+    up, down = (signs.applied(op, tuple(x.clamp(**side) for x in inputs)) for side in ({"min": 0}, {"max": 0}))
+    return up[0] + down[1], up[1] + down[0]
 
 
 def weighted(op: LinearOperation, inputs: Tensors, by_positive: Tensor | None, by_negative: Tensor | None) -> Tensors:
     """sum_k (x_j w_jk)+ by_positive_k + (x_j w_jk)- by_negative_k for every input."""
     if not _signed(inputs):
-        return _half(op, inputs, by_positive, by_negative)
+        return signs.shares(op, inputs, by_positive, by_negative)
     up, down = (tuple(x.clamp(**side) for x in inputs) for side in ({"min": 0}, {"max": 0}))
-    upper, lower = _half(op, up, by_positive, by_negative), _half(op, down, by_negative, by_positive)
+    upper, lower = signs.shares(op, up, by_positive, by_negative), signs.shares(op, down, by_negative, by_positive)
     return tuple(a + b for a, b in zip(upper, lower, strict=True))
-
-
-def _half(op: LinearOperation, inputs: Tensors, plus: Tensor | None, minus: Tensor | None) -> Tensors:
-    """x times (W+)^T plus + (W-)^T minus."""
-    parts = [] if plus is None else [op.back(plus, inputs, POSITIVE)]
-    if minus is not None and op.negative:
-        parts.append(op.back(minus, inputs, NEGATIVE))
-    if not parts:
-        return tuple(torch.zeros_like(x) for x in inputs)
-    return tuple(x * sum(part[place] for part in parts) for place, x in enumerate(inputs))
 
 
 def _shifted(parts: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
@@ -294,8 +281,9 @@ def _summed(values: Tensor) -> Tensor:
 
 
 def _biased(op: LinearOperation, total: Tensor) -> Tensor:
+    """A sum made for this purpose, with the bias added in place."""
     bias = op.bias(total)
-    return total if bias is None else total + bias
+    return total if bias is None else total.add_(bias)
 
 
 def _signed(inputs: Tensors) -> bool:
