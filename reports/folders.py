@@ -45,17 +45,27 @@ def refuse_other(folder: Path, there: Settings, now: Settings) -> None:
     Raises:
         RunFolderError: they differ.
     """
+    differing = differences(there, now)
+    if differing:
+        raise RunFolderError(
+            f"the run folder {folder} was made with another configuration: {'; '.join(differing)}. "
+            f"Give --out another folder, or the settings it was made with, or remove the folder."
+        )
+
+
+def differences(there: Settings, now: Settings) -> list[str]:
+    """What differs between the settings that a folder was made with and others, one text per key.
+
+    >>> differences(({"images": 3}, {}), ({"images": 4}, {}))
+    ['images (3 there, 4 now)']
+    """
     was, wanted = there[0], files.as_json(now[0])
-    differing = [
+    found = [
         f"{key} ({was.get(key, 'absent')!r} there, {wanted.get(key, 'absent')!r} now)"
         for key in sorted(was.keys() | wanted.keys())
         if was.get(key, "absent") != wanted.get(key, "absent")
     ]
     if there[1].get("hash") != now[1].get("hash"):
         names = (there[1].get("name"), now[1].get("name"))
-        differing.append(f"protocol ({names[0]!r} there, {names[1]!r} now; their hashes differ)")
-    if differing:
-        raise RunFolderError(
-            f"the run folder {folder} was made with another configuration: {'; '.join(differing)}. "
-            f"Give --out another folder, or the settings it was made with, or remove the folder."
-        )
+        found.append(f"protocol ({names[0]!r} there, {names[1]!r} now; their hashes differ)")
+    return found

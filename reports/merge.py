@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports import files
+from reports import files, folders
 from reports.compare import SAME_NUMBER
 from reports.files import RunFolderError
 from reports.frame import GROUP
@@ -63,8 +63,15 @@ def merge_runs(runs: Sequence[str | Path], out: str | Path) -> Merged:
     stores = [Store.open(path) for path in runs]
     if any(store.path.resolve() == Path(out).resolve() for store in stores):
         raise RunFolderError(f"--out {out}: is one of the runs to join; give a new folder.")
-    plan = _plan(stores)
     first = stores[0]
+    for store in stores[1:]:
+        differing = folders.differences((first.config, first.protocol), (store.config, store.protocol))
+        if differing:
+            raise RunFolderError(
+                f"{first.path} and {store.path} cannot be joined, they were made with another configuration each: "
+                f"{'; '.join(differing)}. Only parts of one run are joined; `bench compare` sets runs against each other."
+            )
+    plan = _plan(stores)
     made = Store.create(out, first.config, first.protocol, first.measures, first.explainers)
     for store in stores[1:]:
         made = Store.create(out, store.config, store.protocol, store.measures, store.explainers)

@@ -111,6 +111,8 @@ class Store:
             SchemaError: a newer release wrote it.
         """
         folder = Path(path)
+        if folder.exists() and not folder.is_dir():
+            raise RunFolderError(f"{folder} is a file and no run folder. Give the folder that `bench run` printed.")
         if not folder.is_dir():
             raise RunFolderError(f"no run folder at {folder}: `bench run --out {folder}` would make one.")
         if not (folder / "config.json").exists():

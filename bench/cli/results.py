@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .guard import guarded
+from .guard import guarded, say
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as bench run printed it.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
@@ -29,6 +29,7 @@ def report(
         import reports
 
         print(f"page: {reports.write_report(folder, out)[0]}")
+        _say_missing(folder)
 
 
 def export(
@@ -57,3 +58,21 @@ def export(
                 f"--out {out}: cannot be written ({error.strerror or error}); give another file"
             ) from error
         print(f"{len(frame):,} rows: {out}")
+        _say_missing(folder)
+
+
+def _say_missing(folder: Path) -> None:
+    """Say on standard error that a run is not whole; its tables and records are what there is."""
+    import reports
+
+    store = reports.Store.open(folder)
+    planned = {str(cell["key"]) for cell in store.plan()}
+    missing = planned - store.done()
+    failed = missing & set(store.failures())
+    if missing:
+        say(
+            f"{len(missing)} of {len(planned)} cells have no records ({len(failed)} failed); the command that made the run "
+            "tries them again"
+        )
+    for path in store.damaged()[:8]:
+        say(f"damaged, and left out: {path}")

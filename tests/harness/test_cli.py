@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 import subprocess
 import sys
 
@@ -172,6 +174,7 @@ def test_a_run_whose_references_are_wrong_is_invalid(folder, monkeypatch):
         (["list", "explainers", "salency"], "did you mean 'saliency'"),
         (["export", "no-such-folder", "--out", "a.csv"], "no run folder"),
         (["report", "no-such-folder"], "no run folder"),
+        (["report", __file__], "is a file and no run folder"),
         (["inspect", "--model", "fmnist-vvg"], "did you mean 'fmnist-vgg'"),
     ],
 )
@@ -208,6 +211,20 @@ def test_export_writes_the_records(folder, tmp_path, suffix):
     read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[suffix](out)
     assert list(read.columns)[:4] == ["suite", "check", "subject", "explainer"] and list(read.columns)[-1] == "cell"
     assert f"{len(read):,} rows" in result.output
+
+
+def test_what_a_run_lacks_is_said_when_it_is_read(folder, tmp_path):
+    words = ("export", folder, "--out", tmp_path / "a.csv")
+    assert call(*words).stderr == ""
+    part = tmp_path / "part"
+    shutil.copytree(folder, part)
+    lost, cut = sorted((part / "records").rglob("*.parquet"))[:2]
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:40])
+    for words in (("export", part, "--out", tmp_path / "b.csv"), ("report", part)):
+        result = call(*words)
+        assert result.exit_code == 0 and re.search(r"2 of \d+ cells have no records \(0 failed\)", result.stderr)
+        assert f"damaged, and left out: {cut}" in result.stderr
 
 
 @pytest.mark.parametrize(("name", "shown"), [("a.xlsx", "must end in"), ("no/folder/a.csv", "cannot be written")])

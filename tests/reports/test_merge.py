@@ -75,8 +75,9 @@ def test_missing_cells_and_failures_stay_visible(tmp_path):
 def test_what_does_not_belong_together_is_refused(tmp_path, monkeypatch):
     one = synthetic.build(tmp_path / "a", NAMES, images=2, seeds=2)
     other = reports.Store.create(tmp_path / "b", {"images": 9}, one.protocol, {}, {})
-    with pytest.raises(RunFolderError, match="another configuration"):
+    with pytest.raises(RunFolderError, match=r"a and .*b cannot be joined.*another configuration each.*images") as told:
         reports.merge_runs([one.path, other.path], tmp_path / "out1")
+    assert "out1" not in str(told.value) and not (tmp_path / "out1").exists()
     with pytest.raises(RunFolderError, match="is one of the runs"):
         reports.merge_runs([one.path], one.path)
     real = synthetic.key_of

@@ -125,6 +125,9 @@ def test_opening_what_is_no_run_folder_says_so(tmp_path):
         Store.open(tmp_path / "absent")
     with pytest.raises(RunFolderError, match="has no config.json"):
         Store.open(tmp_path)
+    (tmp_path / "page.html").write_text("x")
+    with pytest.raises(RunFolderError, match="is a file and no run folder"):
+        Store.open(tmp_path / "page.html")
 
 
 def test_damaged_settings_and_newer_settings_are_refused(store):
