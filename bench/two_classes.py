@@ -45,6 +45,7 @@ def draw(
     Raises:
         UsageError: several images, classes that the model does not have or that are the same, another suffix.
     """
+    from explainers.asking import asked
     from explainers.passes import shared_passes
     from explainers.pictures import load_image
     from reports import plots
@@ -69,7 +70,7 @@ def draw(
     with shared_passes():
         for explainer in explainers:
             maps = np.stack(
-                [explainer.explain(subject, pixels, [label], seed).map()[0].numpy() for label in (first, against)]
+                [asked(explainer, subject, pixels, [label], seed).map()[0].numpy() for label in (first, against)]
             )
             lines.append(f"{explainer.name}: correlation of the two maps {_correlation(*maps)}")
             arrays = {"maps": maps[None], "images": pixels.numpy(), **_masks(subject, pixels, (first, against))}

@@ -17,6 +17,7 @@ from models.decoding import decode
 from models.naming import UsageError
 
 from . import morphs, paired, registry
+from .asking import asked
 from .base import Explainer, Explanation
 from .passes import shared_passes
 
@@ -76,6 +77,10 @@ def draw(
     if file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out is {str(out)!r}; give a file that ends in {', '.join(SUFFIXES)}")
     wanted = [image] if Path(image).is_file() else [part for part in image.split(",") if part]
+    if not wanted:
+        raise UsageError(
+            f"IMAGE is {image!r}; give an image file, or an id or index of an image of {subject.data.name}"
+        )
     pixels = torch.cat([load_image(each, subject) for each in wanted])
     shares = None if _classless(subject, explainers, target) else _shares(subject, pixels, target)
     chosen = [0 if target is None else target] * len(pixels)
@@ -85,7 +90,7 @@ def draw(
     found: list[list[Explanation]] = []
     for row in range(len(pixels)):
         with shared_passes():
-            found.append([each.explain(subject, pixels[row : row + 1], [chosen[row]], seed) for each in explainers])
+            found.append([asked(each, subject, pixels[row : row + 1], [chosen[row]], seed) for each in explainers])
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix.lower() == ".gif":
         _animate(file, found, names, subject.class_names)

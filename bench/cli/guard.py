@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -50,6 +51,17 @@ def guarded(verbose: bool = False, resume: str = "") -> Iterator[None]:
         if not isinstance(error, reports.RunFolderError | reports.SchemaError):
             raise
         _report(error, verbose)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turn what keeps a file from being written into one message that names it."""
+    from models.naming import UsageError
+
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be written ({error.strerror or error}); give another file") from error
 
 
 def say(text: str) -> None:

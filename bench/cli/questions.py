@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .guard import guarded
+from .guard import guarded, writing
 
 Model = Annotated[
     str,
@@ -84,10 +84,12 @@ def explain(
             from bench import two_classes
 
             subject = subjects.subject_of(model, data, "cpu", "float32")
-            print(two_classes.draw(subject, image, chosen, out, against=against, target=target, seed=seed))
+            with writing(out):
+                print(two_classes.draw(subject, image, chosen, out, against=against, target=target, seed=seed))
             return
         subject = subjects.explained(model, data)
-        print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
+        with writing(out):
+            print(pictures.draw(subject, image, chosen, out, target=target, seed=seed))
 
 
 def inspect(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .guard import guarded, say
+from .guard import guarded, say, writing
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as bench run printed it.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print tracebacks.")]
@@ -46,17 +46,13 @@ def export(
             raise UsageError(f"--out {out}: the name must end in .parquet, .csv or .json")
         frame = reports.load(folder)
         frame.attrs = {}
-        try:
+        with writing(out):
             if out.suffix == ".json":
                 frame.to_json(out, orient="records", indent=1)
             elif out.suffix == ".csv":
                 frame.to_csv(out, index=False)
             else:
                 frame.to_parquet(out, index=False)
-        except OSError as error:
-            raise UsageError(
-                f"--out {out}: cannot be written ({error.strerror or error}); give another file"
-            ) from error
         print(f"{len(frame):,} rows: {out}")
         _say_missing(folder)
 

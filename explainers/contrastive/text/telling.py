@@ -14,6 +14,7 @@ from models.text.sentences import dictionary
 from models.text.training import padded
 from models.text.words import LONGEST, NOTHING, UNKNOWN, split_words
 
+from ...asking import asked
 from ...base import Explainer, Explanation
 
 
@@ -48,7 +49,7 @@ def tell(
     if unknown:
         lines.append(f"  not in the dictionary: {', '.join(unknown)}")
     for explainer in explainers:
-        made = explainer.explain(subject, rows, None if target is None else [target], seed)
+        made = asked(explainer, subject, rows, None if target is None else [target], seed)
         lines += _contrast(subject, explainer, made, words) if made.counterfactual is not None else []
         lines += _values(subject, explainer, made, words)
     return "\n".join(lines)
