@@ -2,7 +2,9 @@
 
 A shard holds the cells that share a subject, a block of images and a seed (or draw), so that every randomised model is
 built once for all explainers of the shard. A shard is the unit of work, a cell is the unit of resuming. A shard of
-randomisation that is a large part of a plan is halved, so that workers have something left to share at the end.
+randomisation that is a large part of a plan is halved, so that workers have something left to share at the end, and so is
+one that is long by itself: what explainers keep for the next stage lives as long as their shard, so that halves need less
+memory.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ DIVISIBLE = ("randomization",)
 LARGE = 1 / 16
 """A shard with more than this share of a plan's work is halved, whatever the number of workers: whoever computes the same
 plan, here or elsewhere, has the same shards."""
+LONG = 50_000
+"""A shard of more forward-backward passes of one image than this is halved too, whatever else there is in the plan."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Plan:
             if task.family in DIVISIBLE:
                 of = costs.setdefault(task.group, {})
                 of[task.cell.explainer] = of.get(task.cell.explainer, 0.0) + task.cost
-        enough = LARGE * sum(task.cost for task in self.tasks)
+        enough = min(LONG, LARGE * sum(task.cost for task in self.tasks))
         found: set[tuple[tuple[int, int, int, str, int], str]] = set()
         for group, of in costs.items():
             total = sum(of.values())

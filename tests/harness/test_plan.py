@@ -133,6 +133,14 @@ def test_many_shards_stay_whole_and_so_does_one_that_is_mostly_one_explainer():
     assert len(_walks(made(images=16, seeds=1, chosen=most))) == 1
 
 
+def test_long_shards_are_halved_in_large_plans_too():
+    dear = [ExplainerFacts(name, {"name": name}, 1, {"cost": plan.LONG / 100}) for name in "abcd"]
+    walks = _walks(made(images=64, seeds=8, chosen=dear))
+    assert all(shard.cost > plan.LONG for shard in walks)
+    held = {frozenset(cell["explainer"] for cell in shard.cells) - {plan.MODEL} for shard in walks}
+    assert len(walks) == 2 * 4 * 8 and held == {frozenset("ab"), frozenset("cd")}
+
+
 def _walks(grid):
     return [shard for shard in grid.shards(grid.tasks) if shard.family == "randomization"]
 
