@@ -10,6 +10,16 @@ from typing import Annotated, Any
 import typer
 
 
+COUNTS = ("images", "seeds")
+"""What is counted from 1; 0 must not be taken for an option that was not given."""
+
+
+def _counted(value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise typer.BadParameter(f"{value} was given; give a whole number, at least 1")
+    return value
+
+
 @dataclass(frozen=True)
 class Option:
     """One option: its key in the configuration, type, help, and how its value is called."""
@@ -25,7 +35,8 @@ class Option:
         if self.kind is bool:
             hint: Any = Annotated[bool, typer.Option(flag, help=self.help)]
             return inspect.Parameter(self.key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hint)
-        option = typer.Option(flag, help=self.help, metavar=self.metavar, show_default=False)
+        check = _counted if self.key in COUNTS else None
+        option = typer.Option(flag, help=self.help, metavar=self.metavar, show_default=False, callback=check)
         return inspect.Parameter(
             self.key,
             inspect.Parameter.KEYWORD_ONLY,

@@ -164,6 +164,8 @@ def test_a_run_whose_references_are_wrong_is_invalid(folder, monkeypatch):
         (["run", "--suite", "smoke", "--explainers", "zzz-*"], "matches no explainer"),
         (["run", "--suite", "smoke", "--explainers", "saliency(gradient"], "not closed"),
         (["run", "--suite", "smoke", "--images", 0], "at least 1"),
+        (["verify", "--images", 0], "at least 1"),
+        (["verify", "--seeds", -1], "at least 1"),
         (["run", "--suite", "smoke", "--images", 10_001, "--model", MODEL, "--explainers", "saliency"], "10,000"),
         (["run", "--suite", "smoke", "--part", "4/3"], "I/N"),
         (["run", "--suite", "smoke", "--device", "cuda:77", "--explainers", "saliency"], "this machine has"),
