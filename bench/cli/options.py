@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-
 COUNTS = ("images", "seeds")
 """What is counted from 1; 0 must not be taken for an option that was not given."""
 
