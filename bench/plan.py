@@ -30,6 +30,9 @@ plan, here or elsewhere, has the same shards."""
 LONG = 50_000
 """A shard of more forward-backward passes of one image than this is halved too, whatever else there is in the plan."""
 
+Group = tuple[int, int, int, str, int]
+"""What the cells of a shard have in common; see `Task.group`."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -44,7 +47,7 @@ class Task:
     text: str = ""
 
     @property
-    def group(self) -> tuple[int, int, int, str, int]:
+    def group(self) -> Group:
         """Cells with equal groups share a shard."""
         return self.subject, self.start, self.stop, self.family, self.cell.seed
 
@@ -146,15 +149,15 @@ class Plan:
         shards = [self._shard(group) for group in groups.values()]
         return sorted(shards, key=lambda shard: (-shard.cost, shard.id))
 
-    def _second_half(self) -> set[tuple[tuple[int, int, int, str, int], str]]:
+    def _second_half(self) -> set[tuple[Group, str]]:
         """Group and explainer of what is cut off from large groups, by what the whole plan holds, done or not."""
-        costs: dict[tuple[int, int, int, str, int], dict[str, float]] = {}
+        costs: dict[Group, dict[str, float]] = {}
         for task in self.tasks:
             if task.family in DIVISIBLE:
                 of = costs.setdefault(task.group, {})
                 of[task.cell.explainer] = of.get(task.cell.explainer, 0.0) + task.cost
         enough = min(LONG, LARGE * sum(task.cost for task in self.tasks))
-        found: set[tuple[tuple[int, int, int, str, int], str]] = set()
+        found: set[tuple[Group, str]] = set()
         for group, of in costs.items():
             total = sum(of.values())
             before = list(accumulate(of.values(), initial=0.0))

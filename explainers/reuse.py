@@ -59,7 +59,7 @@ class Made:
 
     def holds(self, images: Tensor) -> bool:
         """Whether these are some of the images, a part of the same memory."""
-        return images.untyped_storage().data_ptr() == self.images.untyped_storage().data_ptr()
+        return _within(images, self.images)
 
 
 _MADE: ContextVar[Made | None] = ContextVar("made", default=None)
@@ -123,7 +123,7 @@ class Reuse:
 
     def serves(self, images: Tensor) -> bool:
         """Whether these are some of the images that will be seen again: a part of the same memory."""
-        return images.untyped_storage().data_ptr() == self.images.untyped_storage().data_ptr()
+        return _within(images, self.images)
 
     def over(self, trained: nn.Module, images: Tensor, key: Hashable) -> Kept:
         """What passes over some images have in common.
@@ -289,6 +289,11 @@ class _Replay(TorchFunctionMode):
             else:
                 plain = False
         return plain
+
+
+def _within(part: Tensor, whole: Tensor) -> bool:
+    """Whether a tensor is a part of another's memory."""
+    return part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
 
 
 class StaleResult(RuntimeError):
