@@ -237,9 +237,14 @@ def _checked(key: str, value: Any) -> Any:
         )
     option = "--" + key.replace("_", "-")
     if key in _LISTS:
-        items = [value] if isinstance(value, str | Path) else list(value)
+        items = list(value) if isinstance(value, list | tuple) else [value]
         if not all(isinstance(item, str | Path) for item in items):
-            raise UsageError(f"{option} {value!r}: give a text or a list of texts")
+            raise UsageError(
+                f"{option} {type(value).__name__}: give a text or a list of texts; processes of their own load models by name, "
+                "so give one as file.py:function"
+                if key == "model"
+                else f"{option} {value!r}: give a text or a list of texts"
+            )
         return tuple(dict.fromkeys(str(item) for item in items))
     if key == "explainers" and isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from models.settings import settings_kept
+
 GRACE = 5.0
 """Seconds that the first clock has to end a call before the second one ends the process."""
 BESIDE = 60.0
@@ -121,7 +123,7 @@ def watched(seconds: float | None, cells: Mapping[str, int], note: Path | None) 
 
 @contextmanager
 def explaining(name: str) -> Iterator[None]:
-    """Surrounds a call of an explainer.
+    """Surrounds a call of an explainer; settings of torch that it changes are put back for the next one.
 
     Raises:
         Timeout: it took longer than allowed.
@@ -130,11 +132,12 @@ def explaining(name: str) -> Iterator[None]:
     process = os.getpid()
     watch = _watch.get()
     try:
-        if watch is None:
-            yield
-        else:
-            with watch.call(name):
+        with settings_kept():
+            if watch is None:
                 yield
+            else:
+                with watch.call(name):
+                    yield
     except SystemExit as error:
         raise Quit(f"it called sys.exit({error.code!r})") from error
     finally:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.base import Subject
 from models.naming import UsageError, said
+from models.settings import settings_kept
 
 from .base import Explainer, ExplainerError, Explanation
 from .engine import UnsupportedOperation
@@ -32,7 +33,8 @@ def asked(
         ('ok',)
     """
     try:
-        return explainer.explain(subject, images, targets, seed)
+        with settings_kept():
+            return explainer.explain(subject, images, targets, seed)
     except UsageError:
         raise
     except (ExplainerError, UnsupportedOperation) as error:

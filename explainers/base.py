@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from models.base import Subject
 from models.naming import Spec
-from models.settings import settings_kept
 
 from . import memory, registry
 from .info import Info
@@ -172,7 +170,7 @@ class Explainer:
         subject = subject if isinstance(subject, Subject) else _wrapped(subject, images)
         unsuited(self.info, subject)
         images, targets = _checked_input(subject, images, targets)
-        size = batch_size or len(images)
+        size = max(1, batch_size or len(images))
         parts = []
         for start in range(0, len(images), size):
             batch = images[start : start + size]
@@ -218,10 +216,7 @@ class Explainer:
             arguments["relevance_seed"] = arguments.pop("seed")
         if self.resolved.inner is not None:
             arguments["inner"] = registry.get(self.resolved.inner)
-        with nullcontext() if self.info.origin == "built-in" else settings_kept():
-            result: Tensor | Partial | Explanation = _function(self.info)(
-                subject, images, targets, seed=seed, **arguments
-            )
+        result: Tensor | Partial | Explanation = _function(self.info)(subject, images, targets, seed=seed, **arguments)
         return result
 
     def _explain_batch(self, subject: Subject, images: Tensor, targets: Tensor, seed: int) -> Explanation:
@@ -262,9 +257,11 @@ def _checked_input(subject: Subject, images: Tensor, targets: Tensor | Sequence[
     if not isinstance(images, Tensor) or images.dim() != 4 or not images.is_floating_point() or len(images) == 0:
         what = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
         raise ExplainerError(f"images are {what}; a float tensor (N, C, H, W) in [0, 1] with N >= 1 is needed")
+    if not bool(torch.isfinite(images).all()):
+        raise ExplainerError("images hold NaN or infinity; numbers in [0, 1] are needed")
     images = images.detach().to(subject.device)
     if targets is None:
-        return images, subject.predict(images)
+        return images, subject.predict(images.float())
     chosen = torch.as_tensor(targets, dtype=torch.int64, device=subject.device)
     if chosen.shape != (len(images),):
         raise ExplainerError(

@@ -116,7 +116,9 @@ def from_module(
 
 
 def unwrapped(model: nn.Module, name: str) -> nn.Module:
-    """The plain network inside torch.compile and DataParallel wrappers; TorchScript is refused."""
+    """The plain network inside torch.compile and DataParallel wrappers; TorchScript, and what is no module, is refused."""
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model {name!r} is a {type(model).__name__}; give an nn.Module, or a models.Subject")
     while True:
         if isinstance(model, torch.jit.ScriptModule):
             raise UsageError(

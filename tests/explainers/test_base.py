@@ -92,21 +92,21 @@ def test_statuses():
     assert status_of(maps) == ("degenerate-zero", "degenerate-constant", "non-finite", "ok")
 
 
-def switching(subject, images, targets, *, seed):
-    """Leaves torch without gradients and with another default type, as scripts that only predict do."""
-    torch.set_grad_enabled(False)
-    torch.set_default_dtype(torch.float64)
-    return images.clone()
+def test_images_that_are_no_numbers_are_refused_and_not_laid_to_the_explainer(subject, images):
+    broken = images.clone()
+    broken[0, 0, 3, 3] = float("nan")
+    with pytest.raises(ExplainerError, match="images hold NaN"):
+        explainers.get("saliency").explain(subject, broken)
 
 
-def test_settings_that_a_plugin_changes_are_put_back_before_the_next_explainer(subject, images):
-    plugin("switching", switching).explain(subject, images)
-    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
-    assert explainers.get("gradient").explain(subject, images).status == ("ok",) * len(images)
-    assert (
-        explainers.get("smoothgrad[samples=2](test-switching)").explain(subject, images).attribution.dtype == torch.float32
-    )
-    assert torch.is_grad_enabled()
+def test_images_in_double_precision_get_the_same_map(subject, images):
+    ordinary, other = (explainers.get("gradient").explain(subject, each).map() for each in (images, images.double()))
+    assert torch.equal(other, ordinary)
+
+
+def test_a_function_is_no_model(images):
+    with pytest.raises(UsageError, match="is a function; give an nn.Module"):
+        explainers.get("gradient").explain(lambda x: x.flatten(1), images)
 
 
 def test_broken_explainers_are_named(subject, images):

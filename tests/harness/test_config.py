@@ -104,3 +104,10 @@ def test_all_stands_for_every_suite_but_smoke_and_those_of_papers():
     papers = {suite.name for suite in suites.suites() if suite.paper is not None}
     assert set(chosen) == set(suites.names()) - {"smoke"} - papers
     assert resolve({"suite": ["randomization", "all"]}).suite == chosen
+
+
+def test_a_model_that_is_no_name_is_told_how_to_name_it():
+    with pytest.raises(UsageError, match=r"--model object: .*file\.py:function"):
+        resolve({"suite": "smoke", "model": object()})
+    with pytest.raises(UsageError, match="--plugin 3: give a text or a list of texts"):
+        resolve({"suite": "smoke", "plugin": 3})

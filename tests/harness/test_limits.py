@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import bench as package
 import reports
@@ -159,3 +160,10 @@ def test_one_that_cannot_be_interrupted_costs_its_process_and_fails_alone(name, 
     assert set(done.missing) == set(failures) and not list((done.path / "claims").iterdir())
     alone = package.run(**options, explainers="toy-gradient", out=tmp_path / "b")
     assert values(done.path).query(f"explainer != '{name}'").reset_index(drop=True).equals(values(alone.path))
+
+
+def test_settings_that_an_explainer_changes_are_put_back_for_the_next_one():
+    with limits.explaining("switching"):
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
