@@ -203,8 +203,8 @@ def _propagated(module: torch.nn.Module, images: Tensor, targets: Tensor, way: W
 
 def missed(found: Tensor, absorbed: Tensor, goal: Tensor) -> Tensor:
     """|sum R + absorbed - goal| / |goal| per image, (n,) float64; `found` is (n, C, H, W), the others are (n,)."""
-    total = found.flatten(1).sum(1, dtype=torch.float64) + absorbed.to(found.device)
-    return (total - goal.double()).abs() / goal.double().abs().clamp_min(1e-30)
+    total, goal = found.flatten(1).sum(1, dtype=torch.float64) + absorbed.to(found.device), goal.double()
+    return (total - goal).abs() / goal.abs().clamp_min(1e-30)
 
 
 def _forward(module: torch.nn.Module, images: Tensor, way: Way) -> tuple[Tensor, Tensor, RelevanceRules]:

@@ -14,10 +14,13 @@ class Ledger:
 
     Args:
         images: how many there are.
+
+    Attributes:
+        exact: whether nothing may be taken for granted about where relevance arrives; see `Epsilon`.
     """
 
     def __init__(self, images: int) -> None:
-        self.images = images
+        self.images, self.exact = images, False
         self._rows: list[Tensor] = []
 
     def book(self, amounts: Callable[[], Tensor | None]) -> None:
@@ -29,10 +32,11 @@ class Ledger:
         """
         found = amounts()
         if found is not None:
-            # A row of one operation is summed in its own type, by halves: no copy is made in another type or order.
-            kind = torch.promote_types(found.dtype, torch.float32)
-            rows = found.sum(tuple(range(1, found.dim())), dtype=kind) if found.dim() > 1 else found
-            self._rows.append(rows.view(self.images, -1))
+            if found.dim() > 2:
+                # A row of one operation is summed in its own type, by halves: no copy is made in another type or order.
+                kind = torch.promote_types(found.dtype, torch.float32)
+                found = found.sum(tuple(range(1, found.dim())), dtype=kind)
+            self._rows.append(found.reshape(self.images, -1))
 
     def clear(self) -> None:
         """Begin again."""

@@ -25,11 +25,13 @@ class LinearOperation(Protocol):
         negative: whether any weight can be negative.
         weighted: whether it has trained weights (a convolution or a linear layer).
         spatial: whether it is a convolution.
+        rectified: whether a ReLU reads its result.
     """
 
     negative: bool
     weighted: bool
     spatial: bool
+    rectified: bool
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         """W x without bias, with all weights or their positive or negative part."""
@@ -64,6 +66,7 @@ class Convolution:
     negative: bool = True
     weighted: bool = True
     spatial: bool = True
+    rectified: bool = False
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         return self.forward(inputs[0], _part(self.weight, part))
@@ -115,6 +118,7 @@ class Dense:
     negative: bool = True
     weighted: bool = True
     spatial: bool = False
+    rectified: bool = False
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         if part == ALL or self.weight.numel() < LARGE:
@@ -150,6 +154,7 @@ class Addition:
     factor: float = 1.0
     weighted: bool = False
     spatial: bool = False
+    rectified: bool = False
 
     @property
     def negative(self) -> bool:
@@ -180,6 +185,7 @@ class Average:
     negative: bool = False
     weighted: bool = False
     spatial: bool = False
+    rectified: bool = False
 
     def apply(self, inputs: tuple[Tensor, ...], part: str) -> Tensor:
         result = self.function(inputs[0])

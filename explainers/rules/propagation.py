@@ -113,21 +113,36 @@ class Epsilon:
         self.epsilon = epsilon
 
     def forward(self, op: LinearOperation, inputs: Tensors) -> tuple[Tensor, Tensors]:
-        """Output of the operation, its stabilised denominators (infinite where nothing is to divide by), and its products."""
+        """Output of the operation, its stabilised denominators (infinite where nothing is to divide by), products, scale."""
         products = op.apply(inputs, ALL)
         bias = op.bias(products)
         z = products.clone() if bias is None else products + bias
-        if self.epsilon == 0:
-            return z, (z.masked_fill(z == 0, torch.inf), products)
         size = torch.linalg.vector_norm(z, dim=tuple(range(1, z.dim())), keepdim=True)
         scale = size * (self.epsilon * (z[0].numel() ** -0.5))
-        return z, (z + torch.copysign(torch.where(scale > 0, scale, torch.inf), z), products)
+        if self.epsilon == 0:
+            return z, (z.masked_fill(z == 0, torch.inf), products, scale)
+        return z, (z + torch.copysign(torch.where(scale > 0, scale, torch.inf), z), products, scale)
 
     def backward(self, op: LinearOperation, inputs: Tensors, saved: Tensors, above: Tensor, ledger: Ledger) -> Tensors:
         """Relevance of the inputs from the relevance of the outputs; the rest is booked to bias and epsilon."""
         s = above / saved[0]
-        ledger.book(lambda: torch.addcmul(above, s, saved[1], value=-1))
+        ledger.book(lambda: self._absorbed(op, saved, above, s, ledger.exact))
         return tuple(x * back for x, back in zip(inputs, op.back(s, inputs, ALL), strict=True))
+
+    def _absorbed(self, op: LinearOperation, saved: Tensors, above: Tensor, s: Tensor, exact: bool) -> Tensor:
+        """What bias and epsilon take.
+
+        At a rectifier relevance arrives at positive outputs only, and their denominators exceed their products by the
+        bias and the scale, so that sums over positions tell. In float64, in which a map is made again when the balance
+        misses, and wherever else, it is the difference of two products.
+        """
+        _, products, scale = saved
+        several = op.weighted and not op.spatial and s.dim() > 2  # a linear layer at several positions
+        if exact or several or not op.rectified or s.dtype == torch.float64:
+            return torch.addcmul(above, s, products, value=-1)
+        arrived = s.sum(tuple(range(2, s.dim()))) if s.dim() > 2 else s
+        bias, by = op.bias(arrived), scale.view(-1, 1)
+        return arrived * (by if bias is None else by + bias)
 
 
 class ZBox:

@@ -108,6 +108,7 @@ class RelevanceRules:
     def __init__(self, explainer: str, rule: Any, pixels: Tensor, box: bool = False) -> None:
         self.explainer, self.rule, self.ledger, self.boxed = explainer, rule, Ledger(len(pixels)), 0
         self._boxes: dict[int, tuple[Tensor, int, Tensor, Tensor]] = {}
+        self._rectifiers = 0
         linear = {f"conv{t}{d}d": self._conv for t in ("", "_transpose") for d in (1, 2, 3)}
         average = {f"{a}avg_pool{d}d": self._average for a in ("", "adaptive_") for d in (1, 2, 3)}
         unchanged = dict.fromkeys(("relu", "batch_norm", *DROPOUTS), self._unchanged)
@@ -209,22 +210,42 @@ class RelevanceRules:
             raise self._declined(func, "both factors depend on the image and not exactly one of them is a gate")
         return self._passed(signals[0], func, args, kwargs)
 
+    def _shifting(self) -> None:
+        """Zeros of a ReLU that are shifted, or normalised, may get relevance: nothing is taken for granted any more."""
+        self.ledger.exact = self._rectifiers > 0 or self.ledger.exact
+
+    def _rectifier(self, x: Tensor) -> None:
+        """Tell the operation whose result goes through a ReLU."""
+        node: Any = x.grad_fn
+        if node is not None and node.name() == "CloneBackward0":  # what works in place works on a copy
+            node = node.next_functions[0][0]
+        if getattr(type(node), "_forward_cls", None) is Carry:
+            node.held[1].rectified = True
+            self._rectifiers += 1
+
     def _affine(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """Scaling or shifting by constants keeps relevance where it is."""
         operands = [t for t in tensors_in(args, kwargs) if t.requires_grad]
         divisor = args[1] if len(args) > 1 else kwargs.get("other")
         if len(operands) != 1 or (operation(func)[0] in ("div", "truediv") and divisor is operands[0]):
             raise self._declined(func, "it is not affine in the image")
+        self._shifting()
         ends = self._ends(func, args, kwargs)
         return self._with_box(self._passed(operands[0], func, args, kwargs), ends)
 
     def _unchanged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        ends = self._ends(func, args, kwargs) if operation(func)[0] != "relu" else None
+        name = operation(func)[0]
+        if name == "relu":
+            self._rectifier(args[0] if args else kwargs["input"])
+        elif name == "batch_norm":
+            self._shifting()
+        ends = self._ends(func, args, kwargs) if name != "relu" else None
         return self._with_box(self._passed(args[0] if args else kwargs["input"], func, args, kwargs), ends)
 
     def _clamp(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         if not is_relu(operation(func)[0], args, kwargs):
             raise self._declined(func, "only clamp(min=0) and threshold(0, 0) are a ReLU")
+        self._rectifier(args[0] if args else kwargs["input"])
         return self._passed(args[0] if args else kwargs["input"], func, args, kwargs)
 
     def _arranged(self, mode: RuleMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from torch import nn
 import explainers
 import models
 from explainers.passes import shared_passes
+from explainers.relevance import Way, propagated
 from explainers.rules.books import Ledger, divisor, least, silent
 from explainers.rules.linear import Convolution, Dense
 from explainers.rules.propagation import AlphaBeta, Epsilon, Excitation, RelativeAttributing, SplitAlphaBeta, ZBox
@@ -460,3 +461,51 @@ def test_agreement_with_zennit():
         ours = explainers.get(name).explain(net, images).attribution
         scale = float(theirs.abs().max())
         torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-4)
+
+
+class Shift(nn.Module):
+    def forward(self, x):
+        return x + 0.5
+
+
+class TwoReaders(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 6, 1), nn.Linear(864, 4)
+
+    def forward(self, x):
+        z = self.first(x)
+        return self.head((self.second(z) + torch.relu(z)).flatten(1))
+
+
+def chain(*middle, features):
+    return nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), *middle, nn.Flatten(), nn.Linear(features, 4))
+
+
+RECTIFIED = {
+    "relu": lambda: chain(nn.Conv2d(6, 8, 3), nn.ReLU(), nn.MaxPool2d(2), features=200),
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(196, 9), nn.ReLU(), nn.Linear(9, 4)),
+    "in place": lambda: chain(nn.Conv2d(6, 8, 3), nn.ReLU(inplace=True), features=800),
+    "shifted zeros": lambda: chain(Shift(), nn.Conv2d(6, 8, 3), nn.ReLU(), features=800),
+    "also read without the ReLU": TwoReaders,
+}
+
+
+@pytest.mark.parametrize("kind", RECTIFIED)
+def test_what_bias_and_epsilon_take_at_a_relu_is_the_difference_of_products(kind, monkeypatch):
+    torch.manual_seed(0)
+    net = RECTIFIED[kind]().eval()
+    images, targets = torch.rand(3, 1, 14, 14), torch.zeros(3, dtype=torch.int64)
+    subject, way = from_tensor(net, images), Way("lrp", Epsilon(0.1), "abs")
+    found = propagated(subject, images, targets, way)
+    assert float(found.residual.max()) < 1e-5
+    taken = []
+    whole = Epsilon._absorbed
+    monkeypatch.setattr(
+        Epsilon, "_absorbed", lambda *given: taken.append(len(given[4].shape)) or whole(*given[:-1], True)
+    )
+    exact = propagated(subject, images, targets, way)
+    torch.testing.assert_close(found.attribution, exact.attribution, rtol=1e-5, atol=1e-6)
+    assert taken and float((found.residual - exact.residual).abs().max()) < 3e-6
+    monkeypatch.setattr(Epsilon, "_absorbed", lambda *given: whole(*given) * 0.9)
+    assert float(propagated(subject, images, targets, way).residual.max()) > 1e-4

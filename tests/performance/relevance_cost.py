@@ -56,8 +56,8 @@ def seconds(work: Callable[..., object], *given: object) -> float:
 
 @contextmanager
 def clocked() -> Iterator[list[float]]:
-    """Processor time of every booking and of the balance of maps, seconds."""
-    book, missed, times = Ledger.book, relevance.missed, []
+    """Processor time of every booking, of their sum and of the balance of maps, seconds."""
+    book, absorbed, missed, times = Ledger.book, Ledger.absorbed, relevance.missed, []
 
     def timed(function: Callable[..., object]) -> Callable[..., object]:
         def call(*given: object) -> object:
@@ -69,10 +69,11 @@ def clocked() -> Iterator[list[float]]:
         return call
 
     Ledger.book, relevance.missed = timed(book), timed(missed)  # type: ignore[assignment,method-assign]
+    Ledger.absorbed = property(timed(absorbed.fget))  # type: ignore[assignment,arg-type]
     try:
         yield times
     finally:
-        Ledger.book, relevance.missed = book, missed  # type: ignore[method-assign]
+        Ledger.book, Ledger.absorbed, relevance.missed = book, absorbed, missed  # type: ignore[assignment,method-assign]
 
 
 def gate_share(work: Callable[..., object], *given: object) -> float:
