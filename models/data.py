@@ -284,10 +284,9 @@ def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _folder(path: Path, name: str) -> ImageSet:
-    # Hidden names are what other programs leave behind (.ipynb_checkpoints, ._photo.jpg); as a class they would shift all labels.
-    classes = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    classes = sorted(child.name for child in path.iterdir() if child.is_dir() and not _hidden(child))
     files = [(index, file) for index, label in enumerate(classes) for file in sorted((path / label).iterdir())
-             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()]  # fmt: skip
+             if file.suffix.lower() in SUFFIXES and not _hidden(file) and file.is_file()]  # fmt: skip
     if not files:
         raise UsageError(
             f"{path} has no class sub-folders with images ({', '.join(SUFFIXES)}); put FOLDER/CLASS/IMAGE.png there"
@@ -301,6 +300,11 @@ def _folder(path: Path, name: str) -> ImageSet:
     labels = np.array([label for label, _ in files], dtype=np.int64)
     ids = [f"{name}/{file.parent.name}/{file.name}" for _, file in files]
     return ImageSet(name, labels, ids, tuple(classes), shape, read)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether other programs left it behind (.ipynb_checkpoints, ._photo.jpg); as a class it would shift all labels."""
+    return path.name.startswith(".") and not path.name.startswith("..")
 
 
 def _decode(file: Path, shape: tuple[int, int, int] | None) -> np.ndarray:
