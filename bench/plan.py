@@ -27,6 +27,8 @@ DIVISIBLE = ("randomization",)
 LARGE = 1 / 16
 """A shard with more than this share of a plan's work is halved, whatever the number of workers: whoever computes the same
 plan, here or elsewhere, has the same shards."""
+SHORT = 8_000
+"""A shard of fewer forward-backward passes of one image than this stays whole: its random models cost as much to build."""
 LONG = 50_000
 """A shard of more forward-backward passes of one image than this is halved too, whatever else there is in the plan."""
 
@@ -156,7 +158,7 @@ class Plan:
             if task.family in DIVISIBLE:
                 of = costs.setdefault(task.group, {})
                 of[task.cell.explainer] = of.get(task.cell.explainer, 0.0) + task.cost
-        enough = min(LONG, LARGE * sum(task.cost for task in self.tasks))
+        enough = max(SHORT, min(LONG, LARGE * sum(task.cost for task in self.tasks)))
         found: set[tuple[Group, str]] = set()
         for group, of in costs.items():
             total = sum(of.values())

@@ -114,7 +114,7 @@ def test_a_shard_holds_all_explainers_of_a_block_and_a_seed():
 
 
 def test_large_shards_of_few_are_halved_and_the_halves_stay_the_same_while_cells_get_done():
-    four = [ExplainerFacts(name, {"name": name}, 1, {"cost": 10.0}) for name in "abcd"]
+    four = [ExplainerFacts(name, {"name": name}, 1, {"cost": plan.SHORT / 100}) for name in "abcd"]
     grid = made(images=16, seeds=2, chosen=four)
     walks = _walks(grid)
     held = {frozenset(cell["explainer"] for cell in shard.cells) - {plan.MODEL} for shard in walks}
@@ -125,6 +125,12 @@ def test_large_shards_of_few_are_halved_and_the_halves_stay_the_same_while_cells
     left = [shard for shard in grid.shards(grid.missing(done)) if shard.family == "randomization"]
     held = {frozenset(cell["explainer"] for cell in shard.cells) - {plan.MODEL} for shard in left}
     assert held == {frozenset("b"), frozenset("cd")}
+
+
+def test_short_shards_stay_whole_for_their_models_are_built_once():
+    four = [ExplainerFacts(name, {"name": name}, 1, {"cost": 1.0}) for name in "abcd"]
+    grid = made(images=16, seeds=2, chosen=four)
+    assert len(_walks(grid)) == 2 and all(shard.cost < plan.SHORT for shard in _walks(grid))
 
 
 def test_many_shards_stay_whole_and_so_does_one_that_is_mostly_one_explainer():
