@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .guard import guarded, writing
+from .guard import guarded, say, writing
 
 Model = Annotated[
     str,
@@ -62,10 +62,10 @@ def explain(
     """
     with guarded(verbose):
         import explainers
-        from bench import plugins, subjects
+        from bench import subjects
         from models.naming import UsageError
 
-        plugins.load(plugin or [])
+        _load(plugin)
         if text is not None:
             from explainers.contrastive.text.telling import tell
 
@@ -101,16 +101,25 @@ def inspect(
 ) -> None:
     """Look at a model before a run: layers in execution order, stages, activations, which explainers are valid on it."""
     with guarded(verbose):
-        from bench import plugins, subjects
+        from bench import subjects
         from explainers import preflight
 
-        plugins.load(plugin or [])
+        _load(plugin)
         with redirect_stdout(sys.stderr):  # what a model prints is no part of the answer
             found = preflight.inspect(subjects.subject_of(model, data, "cpu", "float32"))
         if as_json:
             print(json.dumps(found.json(), indent=1))
         else:
             print(found.text())
+
+
+def _load(given: list[str] | None) -> None:
+    """The plug-ins; a broken one is a warning."""
+    from bench import plugins
+
+    for found in plugins.load(given or []):
+        if found.error:
+            say(f"plug-in {found.name} is unavailable: {found.error}")
 
 
 def train(

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .guard import say
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
@@ -137,6 +139,8 @@ def show_plan(prepared: Prepared) -> None:
         f"{workers} on {', '.join(prepared.facts.devices)}: about {passes:,.0f} forward-backward passes of one image"
     )
     print(f"run folder: {prepared.config.folder()}")
+    for notice in () if prepared.config.quiet else prepared.notices:
+        say(f"note: {notice}")
 
 
 def _interval(row: dict[str, Any] | None) -> str:

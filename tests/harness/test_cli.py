@@ -108,6 +108,20 @@ def test_a_broken_plugin_is_listed_as_unavailable(tmp_path):
     assert result.exit_code == 0 and "unavailable" in result.output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "--suite", "smoke", "--model", MODEL, "--explainers", "saliency", "--images", 1, "--seeds", 1),
+        ("explain", 0, "--model", MODEL, "--explainer", "saliency", "--out", "no.txt"),
+    ],
+)
+def test_a_broken_plugin_is_a_warning_of_every_command(tmp_path, words):
+    (tmp_path / "mine.py").write_text("import no_such_module_anywhere")
+    result = call(*words, "--plugin", tmp_path / "mine.py")
+    assert "mine.py is unavailable: ModuleNotFoundError" in result.stderr
+    assert result.exit_code == (0 if words[0] == "plan" else 2)
+
+
 def test_a_run_prints_verdicts_and_where_its_folder_and_page_are(tmp_path):
     result = bench(*toy_run(tmp_path / "a"))
     assert result.returncode == 0, result.stderr
