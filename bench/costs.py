@@ -40,11 +40,12 @@ of the ratios is shown: to passes through the network as it is, and to the cheap
 batch norms folded into the convolutions, as explainers prepare it. Cards count the latter. The network is prepared
 before (once per model in a run), nothing else is shared: in a run, explainers that need the same passes get them once.
 LRP with alpha >= 4 runs in float64, where a plain folded pass takes {double:.1f} times as long as in float32 (no fast
-convolutions): divided by that it costs as many passes of its own arithmetic. Its card counts the default, alpha = 2. Of
-its two forward and two backward convolutions per layer the matrix products alone took 85 ms of 16 images at the 50
-GFlop/s that float64 reached where this was measured: 3.7 passes through the network as it is. Float32 for a part of them
-misses the balance. In a run all pairs of alpha and beta share the forward pass: the six from 4 to 9 together cost
-3.3 to 3.8 passes each (`python tests/performance/relevance_cost.py`). `deepshap` is the mean of 4 maps of `deeplift`;
+convolutions): divided by that it costs about 2 passes of its own arithmetic. Its card counts the default, alpha = 2. Alone
+it cannot come down to 4 passes where this was measured: W+ and W- go forward and back once each, 4.25 GFlop for 16 images,
+and at the 50 GFlop/s that float64 matrix products reach there this takes 85 ms, 3.7 to 4 passes through the network as it
+is, before columns of patches, quotients and checks. Float32 for a part of it misses the balance. In a run all pairs of alpha
+and beta share the forward pass: the six from 4 to 9 together cost 3.1 to 3.6 passes each
+(`python tests/performance/relevance_cost.py`). `deepshap` is the mean of 4 maps of `deeplift`;
 `pattern-attribution` fits patterns on 128 reference images first, once per network: a further map costs 2 passes.
 Memory is the peak above what was in use before, for all {images} images; `--memory` bounds it.
 """
