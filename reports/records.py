@@ -10,20 +10,21 @@ import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from reports import files, schema
 from reports.files import DamagedFile, RunFolderError
+from reports.spans import Span, column, encoded, joined
 
 KEY = re.compile(r"[0-9a-f]{8,64}")
 PACK_CELLS = 2048
 """Cells of a full pack; what a damaged pack can cost."""
+
+PACK_BYTES = 128 << 20
+"""Memory of the rows of a full pack; the cells of many images fill one sooner."""
 
 ATTEMPTS = 50
 """Readings that may be overtaken by somebody who folds; each time the other one has got on, so it comes to an end."""
@@ -33,7 +34,6 @@ TICK = 2_000_000_000
 
 _PACK = re.compile(r"[0-9a-f]{16}")
 _Stamp = tuple[int, int, int]
-_Span = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,7 @@ class Records:
         if len(order) < max(1, least):
             return 0
         folded = 0
-        for start in range(0, len(order), PACK_CELLS):
-            group = order[start : start + PACK_CELLS]
-            tables = {key: table for key in group if (table := self._table(key, loose[key])) is not None}
-            if not tables:
-                continue
+        for tables in self._handfuls({key: loose[key] for key in order}):
             cells = [(key, len(table)) for key, table in tables.items()]
             data = files.encode_records(pa.concat_tables(tables.values()), cells)
             files.write(self._packed / f"{files.sha256(data)[:16]}.parquet", data)
@@ -164,6 +160,22 @@ class Records:
                 files.remove(path)
         return folded
 
+    def _handfuls(self, loose: Mapping[str, Path]) -> Iterator[dict[str, pa.Table]]:
+        """The rows of cells, as many at once as go into one pack; damaged files are left out."""
+        tables: dict[str, pa.Table] = {}
+        size = 0
+        for key, path in loose.items():
+            table = self._table(key, path)
+            if table is None:
+                continue
+            tables[key] = table
+            size += table.nbytes
+            if len(tables) == PACK_CELLS or size >= PACK_BYTES:
+                yield tables
+                tables, size = {}, 0
+        if tables:
+            yield tables
+
     def _read(
         self, keys: Collection[str] | None, planned: Sequence[str], *, coded: bool, strict: bool = True
     ) -> pd.DataFrame:
@@ -175,7 +187,7 @@ class Records:
         order = _ordered({*loose, *(there if chosen is None else there.keys() & chosen)}, planned)
         tables: list[pa.Table] = [schema.ARROW_SCHEMA.empty_table()]
         rows = 0
-        spans: list[_Span] = []
+        spans: list[Span] = []
         for key in order:
             table = self._table(key, loose[key], strict) if key in loose else None
             if table is not None:
@@ -185,12 +197,12 @@ class Records:
             elif key in there:
                 spans.append((there[key] + 1, *packs[there[key]].places[key]))
         own = pa.concat_tables(tables)
-        slices = list(_joined(spans))
+        slices = list(joined(spans))
         columns = {}
         for name, kind in schema.COLUMNS.items():
             # One column after the other, so that all columns are never held twice.
-            sources = [_encoded(own.column(name)), *(_column(pack, name) for pack in packs)]
-            columns[name] = _series(sources, slices, kind, coded)
+            sources = [encoded(own.column(name)), *(_column(pack, name) for pack in packs)]
+            columns[name] = column(sources, slices, kind, coded)
         return pd.DataFrame(columns, copy=False)
 
     def _table(self, key: str, path: Path, strict: bool = False) -> pa.Table | None:
@@ -297,28 +309,6 @@ def _column(pack: _Pack, name: str) -> pa.ChunkedArray:
     return files.read_column(pack.path, name)
 
 
-def _series(sources: Sequence[pa.ChunkedArray], slices: Sequence[_Span], kind: str, coded: bool) -> pd.Series[Any]:
-    """Put spans of rows of several sources together as one column."""
-    whole = pa.chunked_array([chunk for source in sources for chunk in source.chunks], sources[0].type)
-    first = [0, *accumulate(map(len, sources))]
-    # What follows on each other across sources is one span.
-    spans = [span[1:] for span in _joined([(0, first[source] + start, count) for source, start, count in slices])]
-    if kind == "str" and coded:
-        # Slices can be many, and each would bring its own dictionary along; so the rows of the whole are chosen.
-        column = schema.series(whole, kind, coded=True)
-        if spans == [(0, len(whole))]:
-            return column
-        rows = [np.arange(start, start + count) for start, count in spans]
-        return column.iloc[np.concatenate(rows) if rows else []].reset_index(drop=True)
-    chunks = [chunk for start, count in spans for chunk in whole.slice(start, count).chunks]
-    return schema.series(pa.chunked_array(chunks, whole.type), kind)
-
-
-def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Encode texts as the packs give them."""
-    return column.dictionary_encode() if pa.types.is_string(column.type) else column
-
-
 def _stamp(path: Path) -> _Stamp:
     """Return what changes when a file is written or replaced, even if a clock is set back."""
     stat = path.stat()
@@ -335,15 +325,3 @@ def _ordered(keys: Collection[str], planned: Sequence[str]) -> list[str]:
     known = keys if isinstance(keys, set | Mapping) else set(keys)
     first = dict.fromkeys(key for key in planned if key in known)
     return [*first, *sorted(key for key in known if key not in first)]
-
-
-def _joined(spans: Sequence[_Span]) -> Iterator[_Span]:
-    """Join spans of rows that follow each other in one source.
-
-    >>> list(_joined([(0, 0, 2), (0, 2, 3), (1, 0, 1)]))
-    [(0, 0, 5), (1, 0, 1)]
-    """
-    breaks = [at + 1 for at, (one, two) in enumerate(pairwise(spans)) if one[0] != two[0] or one[1] + one[2] != two[1]]
-    for start, stop in pairwise([0, *breaks, len(spans)] if spans else [0]):
-        source, first, _ = spans[start]
-        yield source, first, sum(count for _, _, count in spans[start:stop])

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import synthetic
 
@@ -64,6 +65,17 @@ def test_packs_hold_what_the_files_held(tmp_path, monkeypatch):
         part = opened.records(keys[3:5])
         expected = before[before["cell"].isin(keys[3:5])].reset_index(drop=True)
         pd.testing.assert_frame_equal(part, expected, check_exact=True)
+
+
+def test_packs_hold_no_more_rows_than_memory_was_given_for(tmp_path, monkeypatch):
+    store, _ = filled(tmp_path / "run")
+    before = store.records()
+    largest = max(pq.read_table(path).nbytes for path in loose(store))
+    monkeypatch.setattr(records, "PACK_BYTES", 3 * largest)
+    assert store.compact(least=1) == 13
+    packs = list(store.path.glob("packs/*"))
+    assert len(packs) > 1 and all(pq.read_table(pack).nbytes < 4 * largest for pack in packs)
+    pd.testing.assert_frame_equal(Store.open(store.path).records(), before, check_exact=True)
 
 
 def test_few_files_are_left_alone(tmp_path):
@@ -321,7 +333,6 @@ def test_five_thousand_cells_are_folded_and_read_quickly(tmp_path):
     for start in range(0, 5000, 1000):
         keys = [key_of(number) for number in range(start, start + 1000)]
         whole = pd.concat([frame.assign(cell=key) for key in keys], ignore_index=True)
-        import pyarrow as pa
 
         table = pa.Table.from_pandas(schema.check(whole), schema=schema.ARROW_SCHEMA, preserve_index=False)
         data = files.encode_records(table.replace_schema_metadata(None), [(key, len(frame)) for key in keys])
