@@ -261,7 +261,7 @@ def _checked_input(subject: Subject, images: Tensor, targets: Tensor | Sequence[
         raise ExplainerError("images hold NaN or infinity; numbers in [0, 1] are needed")
     images = images.detach().to(subject.device)
     if targets is None:
-        return images, subject.predict(images.float())
+        return images, subject.predict(images.to(next(subject.model.parameters()).dtype))
     chosen = torch.as_tensor(targets, dtype=torch.int64, device=subject.device)
     if chosen.shape != (len(images),):
         raise ExplainerError(
