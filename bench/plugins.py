@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from models.functions import guest
+from models.functions import guest, name_of_file, run_file
 from models.naming import UsageError, said
 
 from .checks import own
@@ -39,6 +37,11 @@ class Plugin:
     group: str
     error: str = ""
     trace: str = ""
+
+    @property
+    def notice(self) -> str:
+        """What a user is told where it is unavailable."""
+        return f"plug-in {self.name} is unavailable: {self.error}"
 
 
 def load(given: Iterable[str]) -> list[Plugin]:
@@ -115,19 +118,8 @@ def _load_given(name: str) -> Plugin:
 
 
 def _import_file(path: Path) -> str:
-    """Import a file once per process, under a name made of its path, so that two files of one name do not collide."""
-    full = path.resolve()
-    module_name = f"{path.stem}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}"
-    if module_name in sys.modules:
-        return str(full)
-    spec = importlib.util.spec_from_file_location(module_name, full)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be imported; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[module_name]
-        raise
-    return str(full)
+    """Import a file once per process."""
+    name = name_of_file(path)
+    if name not in sys.modules:
+        run_file(path, name)
+    return str(path.resolve())

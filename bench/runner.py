@@ -137,7 +137,7 @@ def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
     store = Store.open(folder) if (folder / "config.json").exists() else None
     if store is not None:
         join(store.plan(), plan.entries(), str(folder))
-    notices = [f"plug-in {plugin.name} is unavailable: {plugin.error}" for plugin in facts.plugins if plugin.error]
+    notices = [plugin.notice for plugin in facts.plugins if plugin.error]
     notices += [note for part in config.parts for note in _reduced(part, config.size(part), facts)]
     notices += features.remarks(config.features)
     jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices) * config.slots)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from models.base import Subject
+from models.naming import said
 
 from . import conformance_rules as rules
 from . import probes, registry
 from .base import Explainer
-from .conformance_rules import Broken, said
+from .conformance_rules import Broken
 from .probes import Case, preserved
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.base import Subject
-from models.naming import UsageError
+from models.naming import UsageError, said
 
 from . import probes, registry
 from .base import Partial, _function, status_of
@@ -299,9 +299,3 @@ def _want_same(case: Case, one: Tensor, other: Tensor, when: str, *, exact: bool
     gap = float(((one - other) / scale).abs().nan_to_num(0.0, 0.0, 0.0).max())
     if gap > (0.0 if exact and one.device.type == "cpu" else TOLERANCE):
         raise Broken(f"{when}: the maps differ by {gap:.3g} of their largest value")
-
-
-def said(error: BaseException) -> str:
-    """Type and first line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -7,17 +7,15 @@ they register; `SANITY_BENCH_EXPLAINERS=my-method,lrp-*` names the explainers, e
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from explainers import registry
 from explainers.conformance import RULES, Finding, Rule, check
+from models.functions import name_of_file, run_file
 
 PLUGIN, EXPLAINERS = "SANITY_BENCH_PLUGIN", "SANITY_BENCH_EXPLAINERS"
 
@@ -42,14 +40,8 @@ def _load(place: str) -> None:
     if not place.endswith(".py"):
         importlib.import_module(place)
         return
-    path = Path(place).resolve()
-    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    path = Path(place)
+    run_file(path, name_of_file(path))
 
 
 @functools.lru_cache(maxsize=1)

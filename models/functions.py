@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -119,18 +120,37 @@ def _import(place: str, text: str, kind: str = "model") -> Any:
             path = Path(place).resolve()
             if not path.is_file():
                 raise UsageError(f"{kind} {text!r}: the file {path} does not exist")
-            name = f"sanity_bench_user_{path.stem}"
-            spec = importlib.util.spec_from_file_location(name, path)
-            if spec is None or spec.loader is None:
-                raise UsageError(f"{kind} {text!r}: {path} is not a Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
-            return module
+            return run_file(path, f"sanity_bench_user_{path.stem}")
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
         raise UsageError(f"{kind} {text!r}: {place} does not import: {said(error)}{_missing(error, place)}") from error
+
+
+def name_of_file(path: Path) -> str:
+    """A name for the module in a file, made of its path, so that two files of one name do not collide."""
+    full = path.resolve()
+    return f"{full.stem}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}"
+
+
+def run_file(path: Path, name: str) -> ModuleType:
+    """Run a user's file as a module of this name; where it fails no module is left behind.
+
+    Raises:
+        ImportError: its name does not end in .py.
+        Exception: whatever the file raises.
+    """
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _missing(error: BaseException, place: str) -> str:

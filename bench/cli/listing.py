@@ -59,7 +59,7 @@ def _explainers(given: list[str]) -> list[Card]:
     cards = [{**asdict(info), "status": "available"} for info in explainers.cards()]
     for plugin in loaded:
         if plugin.error:
-            say(f"plug-in {plugin.name} is unavailable: {plugin.error}")
+            say(plugin.notice)
             broken = {
                 "name": plugin.name,
                 "group": "plugin",
@@ -113,7 +113,7 @@ def _checks(given: list[str]) -> list[Card]:
             cards.append({"name": name, "suite": name, "origin": origin, "status": "installed", "summary": said})
     for plugin in loaded:
         if plugin.error:
-            say(f"plug-in {plugin.name} is unavailable: {plugin.error}")
+            say(plugin.notice)
             cards.append(
                 {"name": plugin.name, "origin": plugin.origin, "status": "unavailable", "summary": plugin.error}
             )

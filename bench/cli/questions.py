@@ -119,7 +119,7 @@ def _load(given: list[str] | None) -> None:
 
     for found in plugins.load(given or []):
         if found.error:
-            say(f"plug-in {found.name} is unavailable: {found.error}")
+            say(found.notice)
 
 
 def train(

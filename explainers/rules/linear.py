@@ -79,7 +79,7 @@ class Convolution:
 
     def signs(self) -> Tensor:
         """Kernels of twice as many outputs: the positive weights, then the negative ones."""
-        return torch.cat((self.weight.clamp(min=0), self.weight.clamp(max=0)))
+        return torch.cat((_part(self.weight, POSITIVE), _part(self.weight, NEGATIVE)))
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """The convolution of x with another weight, without bias."""

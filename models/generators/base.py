@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import ImageSet
-from ..naming import UsageError
+from ..naming import UsageError, said
 from ..seeds import generator as draw
 
 TOLERANCE = 1e-4
@@ -158,8 +158,7 @@ def _called(made: Generator, what: str, given: Tensor) -> Tensor:
         result = getattr(made, what)(given)
     except Exception as error:
         raise UsageError(
-            f"generator {made.name!r}: {what} failed on a tensor of shape {tuple(given.shape)}: "
-            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            f"generator {made.name!r}: {what} failed on a tensor of shape {tuple(given.shape)}: {said(error)}"
         ) from error
     if not isinstance(result, Tensor) or not result.is_floating_point():
         kind = str(result.dtype) if isinstance(result, Tensor) else type(result).__name__

@@ -21,6 +21,7 @@ import sys
 from dataclasses import replace
 
 import torch
+from square_seeds import fitted
 from torch import nn
 
 import explainers
@@ -28,11 +29,9 @@ from bench.checks.generative.judge import judge_for
 from models import studies
 from models.base import Subject
 from models.data import load_data
-from models.seeds import derive, generator, seeded
-from models.training import fit
+from models.seeds import generator
 from models.variants import SQUARE_CLASS
 from models.zoo import classifiers
-from models.zoo.build import empty_network
 from models.zoo.catalogue import member
 from models.zoo.recipes import training_images
 
@@ -56,15 +55,9 @@ HEAD = (
 
 def _fitted(seed: int, epochs: int, bags: bool) -> nn.Module:
     """A LeNet trained with another seed, with or without bags."""
-    kind, params = member("fmnist-lenet")
     images, labels = classifiers.tensors(training_images())
     kept = torch.ones_like(labels, dtype=torch.bool) if bags else labels != SQUARE_CLASS
-    with seeded(derive(seed, "initial")):
-        network = empty_network(kind, params)
-    schedule = replace(classifiers.PLAIN, epochs=epochs, seed=seed)
-    return fit(
-        network, images[kept], labels[kept], schedule, normalise=classifiers.normaliser(kind), log=lambda _: None
-    )
+    return fitted("fmnist-lenet", images[kept], labels[kept], replace(classifiers.PLAIN, epochs=epochs, seed=seed))
 
 
 def networks(seed: int) -> dict[str, tuple[int, Subject]]:

@@ -31,7 +31,7 @@ from models import studies
 from models.base import Subject
 from models.data import load_data
 from models.seeds import derive, generator, seeded
-from models.training import fit
+from models.training import Schedule, fit
 from models.variants import SQUARE_CLASS, with_square
 from models.zoo import autoencoders, classifiers
 from models.zoo.build import empty_network
@@ -73,13 +73,18 @@ def networks(seed: int) -> dict[str, Subject]:
         return found
     data = training_images()
     for name, images in (("biased", with_square(data)), ("clean", data)):
-        kind, params = member("fmnist-lenet-biased" if name == "biased" else "fmnist-lenet")
-        with seeded(derive(seed, "initial")):
-            network = empty_network(kind, params)
-        schedule = replace(classifiers.PLAIN, seed=seed)
-        fit(network, *classifiers.tensors(images), schedule, normalise=classifiers.normaliser(kind))
-        found[name] = found[name].with_weights(network.eval())
+        kind = "fmnist-lenet-biased" if name == "biased" else "fmnist-lenet"
+        network = fitted(kind, *classifiers.tensors(images), replace(classifiers.PLAIN, seed=seed))
+        found[name] = found[name].with_weights(network)
     return found
+
+
+def fitted(name: str, images: Tensor, labels: Tensor, schedule: Schedule) -> nn.Module:
+    """A classifier of the zoo trained on these images, from weights drawn with the seed of the schedule."""
+    kind, params = member(name)
+    with seeded(derive(schedule.seed, "initial")):
+        network = empty_network(kind, params)
+    return fit(network, images, labels, schedule, normalise=classifiers.normaliser(kind), log=lambda _: None)
 
 
 def generators(seed: int, folder: Path) -> dict[str, str]:

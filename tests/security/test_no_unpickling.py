@@ -42,7 +42,7 @@ CALLS = {
     "np.fromfile",
 }
 METHODS = {"extractall", "extract", "read_pickle", "to_pickle", "unpack_archive"}
-USERS_FILES = {"models/functions.py", "bench/plugins.py", "explainers/conformance_tests.py"}
+USERS_FILES = {"models/functions.py"}
 """Where files that the user names are imported, by --model, --plugin and check-plugin."""
 
 
