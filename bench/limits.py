@@ -1,4 +1,4 @@
-"""What explainers may not do to the process they run in: hang, or come back twice after a fork.
+"""What explainers may not do to the process they run in: hang, come back twice after a fork, or swallow Ctrl-C.
 
 Two clocks watch a call. The first interrupts Python code and raises `Timeout`, which is stored as the failure of the
 cell. Where that does not help, since native code does not return, the second one, which needs no interpreter, ends the
@@ -30,6 +30,7 @@ HUNG = "Timeout ("
 """What the note of a process that was ended holds, as the standard library's `faulthandler` writes it."""
 
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+_pressed = threading.Event()
 
 
 class Timeout(Exception):
@@ -122,13 +123,48 @@ def watched(seconds: float | None, cells: Mapping[str, int], note: Path | None) 
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Let no Ctrl-C get lost in foreign code: destructors and `except:` swallow the exception; `raise_interrupt` raises it again.
+
+    Only in the main thread, and where nobody else handles the signal.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def press(number: int, frame: FrameType | None) -> None:
+        _pressed.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _pressed.clear()
+
+
+def raise_interrupt() -> None:
+    """Raise the Ctrl-C that something has swallowed since `interruptible` was entered.
+
+    Raises:
+        KeyboardInterrupt: there was one, and this is the main thread.
+    """
+    if _pressed.is_set() and threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def explaining(name: str) -> Iterator[None]:
     """Surrounds a call of an explainer; settings of torch that it changes are put back for the next one.
 
     Raises:
         Timeout: it took longer than allowed.
         Quit: it called `sys.exit`.
+        KeyboardInterrupt: what ran before has swallowed one.
     """
+    raise_interrupt()
     process = os.getpid()
     watch = _watch.get()
     try:

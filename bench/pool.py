@@ -188,6 +188,7 @@ class _Work:
         parcels.unpack(self.store, status.files)
         self.failed.update(status.failed)
         self.listen(status)
+        limits.raise_interrupt()
         if status.usage:
             raise UsageError(status.usage)
 

@@ -17,7 +17,7 @@ from reports.schema import empty
 from reports.store import Store
 
 from . import facts as gathering
-from . import features, memory, parcels, provenance, subjects, suites, worker
+from . import features, limits, memory, parcels, provenance, subjects, suites, worker
 from . import pool as pools
 from .cell import digest
 from .claims import Claims
@@ -176,7 +176,7 @@ def execute(config: Config, console: Console | None = None) -> Run:
     """
     pool = pools.Pool(config.jobs or cores(), config.backend, config.scheduler, apart=config.timeout is not None)
     token = uuid4().hex
-    with _stopping(pool, config.folder(), token):
+    with limits.interruptible(), _stopping(pool, config.folder(), token):
         prepared = prepare(config, pool)
         pool.jobs = prepared.jobs
         pool.apart = pool.apart and not prepared.facts.in_process

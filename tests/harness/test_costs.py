@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 import explainers
 import models
 from bench import costs
+from tests.harness.support import ROOT
 
 FLOAT32 = ("lrp-a1b0", "lrp-a2b1", "lrp-a3b2", "lrp-epsilon", "deep-taylor", "excitation-backprop", "rap")
 
@@ -38,12 +41,21 @@ def test_the_table_has_a_line_per_explainer(subject, images):
     )
 
 
+PEAK = """
+import torch
+from bench.costs import peak
+torch.ones(200_000_000).sum()
+held = torch.ones(1000)
+print(peak(lambda: (torch.ones(100_000_000) + held[0]).sum()))
+"""
+
+
 def test_peak_memory_is_that_of_the_work():
-    held = torch.ones(1000)
-    found = costs.peak(lambda: (torch.ones(20_000_000) + held[0]).sum())
-    if found is None:
+    # A process of its own: in a large one the system takes back pages at moments that are not ours.
+    done = subprocess.run([sys.executable, "-c", PEAK], cwd=ROOT, capture_output=True, text=True, check=True)
+    if done.stdout.strip() == "None":
         pytest.skip("this system does not tell a process its peak memory")
-    assert 150e6 < found < 190e6
+    assert 700e6 < int(done.stdout) < 900e6
 
 
 @pytest.mark.slow

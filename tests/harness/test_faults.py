@@ -127,6 +127,14 @@ def test_ctrl_c_with_one_process(tmp_path):
     assert process.returncode == 130 and "Traceback" not in said, said
 
 
+def test_ctrl_c_that_foreign_code_swallows_still_stops_the_run(tmp_path):
+    process = start(*toy_run(tmp_path / "a", explainers="toy-unlucky,toy-gradient", jobs=1))
+    _, said = process.communicate(timeout=240)
+    assert "Exception ignored in" in said, "the destructor should have swallowed it"
+    assert process.returncode == 130 and "goes on where this one stopped" in said, said
+    assert len(reports.Store.open(tmp_path / "a").done()) < 4
+
+
 def test_an_interrupt_inside_exec_keeps_its_exit_code(tmp_path):
     (tmp_path / "program.py").write_text(
         "from bench.cli.guard import guarded\nimport typer\napp = typer.Typer()\n@app.command()\ndef main():\n"

@@ -40,6 +40,67 @@ def test_a_call_that_takes_too_long_is_interrupted_and_the_next_is_not_begun():
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def press(swallowed: bool):
+    """Ctrl-C at this moment."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        if not swallowed:
+            raise
+
+
+@pytest.fixture
+def handler():
+    """Python's own reaction to Ctrl-C, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_swallowed_ctrl_c_is_raised_again_before_the_next_call(handler):
+    with pytest.raises(KeyboardInterrupt), limits.interruptible():
+        with limits.explaining("before"):
+            press(swallowed=True)
+        with limits.explaining("after"):
+            pytest.fail("it must not be called")
+    assert signal.getsignal(signal.SIGINT) is handler
+    limits.raise_interrupt()  # the next run knows nothing of it
+
+
+def test_ctrl_c_that_nobody_swallows_arrives_at_once(handler):
+    with pytest.raises(KeyboardInterrupt), limits.interruptible():
+        press(swallowed=False)
+        pytest.fail("it should have arrived")
+
+
+def test_the_ctrl_c_of_a_program_that_handles_it_is_its_own():
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+    try:
+        with limits.interruptible():
+            press(swallowed=False)
+            limits.raise_interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pressed == [1]
+
+
+def test_a_thread_is_not_interrupted_by_ctrl_c(handler):
+    went = []
+
+    def call():
+        with limits.interruptible(), limits.explaining("one"):
+            went.append(1)
+
+    with limits.interruptible():
+        press(swallowed=True)
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        limits._pressed.clear()
+    assert went == [1]
+
+
 def test_the_time_of_the_calls_for_one_cell_adds_up(monkeypatch):
     now, real, given = [1000.0], signal.setitimer, []
     monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now[0]))

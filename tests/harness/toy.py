@@ -218,6 +218,21 @@ def toy_leaky(subject, images, targets, *, seed):
     return _gradient(subject, images, targets)
 
 
+class _Bin:
+    """Its destructor is where a Ctrl-C arrives, and Python goes on after what a destructor raises."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+@explainers.register("toy-unlucky", signed=True)
+def toy_unlucky(subject, images, targets, *, seed):
+    """A gradient, and the only Ctrl-C of the user is swallowed."""
+    _Bin()
+    return _gradient(subject, images, targets)
+
+
 @explainers.register("toy-forking", signed=True)
 def toy_forking(subject, images, targets, *, seed):
     """A gradient, twice: the process is split and both halves come back."""
