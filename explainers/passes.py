@@ -27,7 +27,8 @@ _REUSE: ContextVar[Reuse | None] = ContextVar("reuse", default=None)
 def shared_passes(reuse: Reuse | None = None) -> Iterator[None]:
     """Within this context passes over the same subject, images and targets are computed once for all explainers.
 
-    The network's weights must not change inside. Per thread; nothing is kept afterwards.
+    The network's weights must not change inside. Per thread; nothing is kept afterwards. A context within another one of the
+    same `reuse` is a part of it.
 
     Args:
         reuse: what forward passes through the trained network and its copies have in common is kept in it, for the next
@@ -40,7 +41,8 @@ def shared_passes(reuse: Reuse | None = None) -> Iterator[None]:
         >>> with shared_passes():
         ...     maps = [explainers.get(name).explain(subject, images, targets) for name in ("gradient", "saliency")]
     """
-    token, other = _MEMO.set({}), _REUSE.set(reuse)
+    within = reuse is not None and _REUSE.get() is reuse
+    token, other = _MEMO.set(_MEMO.get() if within else {}), _REUSE.set(reuse)
     try:
         yield
     finally:
@@ -166,10 +168,43 @@ def gradient(subject: Subject, images: Tensor, targets: Tensor) -> Tensor:
 
     def compute() -> Tensor:
         module = network(subject)
-        return torch.cat([_gradient_through(subject, module, x, t) for x, t in chunks(images, targets)])
+        found = torch.cat([_gradient_through(subject, module, x, t) for x, t in chunks(images, targets)])
+        reuse = _REUSE.get()
+        if reuse is not None and reuse.serves(images):
+            reuse.gradients = True
+        return found
 
-    key = ("gradient", id(subject), fingerprint(images), fingerprint(targets))
-    return remembered(key, (subject, images, targets), compute)
+    return remembered(_gradient_key(subject, images, targets), (subject, images, targets), compute)
+
+
+def _gradient_key(subject: Subject, images: Tensor, targets: Tensor) -> Hashable:
+    return ("gradient", id(subject), fingerprint(images), fingerprint(targets))
+
+
+def watched_logits(subject: Subject, images: Tensor, targets: Tensor | None, watch: Callable[[], TorchFunctionMode]) -> Tensor:
+    """Logits of the folded network, (N, classes), float32, from passes that a mode sees every operation of.
+
+    Where the gradient of images like these was asked for before within this `reuse`, it is taken from the same passes, for the
+    explainers that ask for it again.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        targets: (N,) the explained classes; None takes no gradient.
+        watch: gives the mode for the next pass.
+    """
+    module, reuse = network(subject), _REUSE.get()
+    asked = targets is not None and reuse is not None and reuse.gradients and reuse.serves(images)
+    classes = torch.zeros(len(images), dtype=torch.int64, device=images.device) if targets is None else targets
+    seen, parts = [], []
+    for x, chosen in chunks(images, classes):
+        leaf, logits = forward(subject, module, x, "gradient", lambda net, x: net(x, watch()), plain=True)
+        if asked:
+            parts.append(_of_pass(leaf, logits, chosen).float())
+        seen.append(logits.detach().float())
+    if asked:
+        key = _gradient_key(subject, images, classes)
+        remembered(key, (subject, images, classes), lambda: torch.cat(parts))
+    return torch.cat(seen)
 
 
 def gradient_of(module: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -206,6 +241,10 @@ def input_gradient(subject: Subject, module: nn.Module, images: Tensor, targets:
         images: (n, C, H, W), at most `rows_for` of them.
     """
     leaf, logits = forward(subject, module, images, "gradient", lambda net, x: net(x), plain=True)
+    return _of_pass(leaf, logits, targets)
+
+
+def _of_pass(leaf: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
     (result,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), leaf, retain_graph=True)
     return result
 

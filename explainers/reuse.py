@@ -99,6 +99,9 @@ class Reuse:
         limit: bytes of results kept per image and purpose at most, else nothing is.
         made: whether passes over images `made_from` these are kept too.
 
+    Attributes:
+        gradients: whether somebody asked for the gradient of the images, and will ask each network for it.
+
     Example:
         >>> import explainers, models
         >>> from explainers.passes import shared_passes
@@ -113,6 +116,7 @@ class Reuse:
 
     def __init__(self, images: Tensor, limit: int = LIMIT, made: bool = True) -> None:
         self.images, self.limit, self.made = images, limit, made
+        self.gradients = False
         self._memos: dict[Hashable, Kept] = {}
         self._ways: dict[Hashable, list[Kept]] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -77,25 +78,33 @@ class Block:
         self.errors: dict[str, dict[str, Any]] = {}
         self.reuse = Reuse(self.images, made=walked)
         self.before = Snapshot(subject.model)
-        self.health = self.examine(subject)
+        with self.passes():
+            self.health = self.examine(subject)
         self.seconds: dict[str, float] = {}
         self.trained = self._explain_trained(explainers)
         self.order = {name: place for place, name in enumerate(self.trained)}
         self.by_name = {explainer.name: explainer for explainer in explainers}
         self.reference = self._reference()
 
-    def examine(self, model: Subject) -> Health:
-        """Health of a model on the block."""
-        return examine(model, self.images, self.labels, self.request.batch_size)
-
-    def _explain_trained(self, explainers: Sequence[Explainer]) -> dict[str, Maps]:
+    def passes(self) -> AbstractContextManager[None]:
+        """Within this context, which is one model's, its health and its explanations share their passes."""
         from explainers.passes import shared_passes
 
+        return shared_passes(self.reuse)
+
+    def examine(self, model: Subject) -> Health:
+        """Health of a model on the block."""
+        known = self.protocol.target != "randomised-prediction"
+        return examine(
+            model, self.images, self.labels, self.request.batch_size, self.request.targets if known else None
+        )
+
+    def _explain_trained(self, explainers: Sequence[Explainer]) -> dict[str, Maps]:
         found: dict[str, Maps] = {}
         if not explainers:
             return found
         guard = Guard(self.subject, self.request)
-        with shared_passes(self.reuse):
+        with self.passes():
             for explainer in explainers:
                 start = time.perf_counter()
                 try:
@@ -186,8 +195,6 @@ class Block:
             seed: of the explanations, None for the common one.
             instead: explainers that stand in for those of the same name.
         """
-        from explainers.passes import shared_passes
-
         wanted = list(names)
         targets = self.request.targets
         if self.protocol.target == "randomised-prediction":
@@ -195,7 +202,7 @@ class Block:
         found: dict[str, Maps] = {}
         results: dict[str, Found] = {}
         request = replace(self.request, targets=targets, seed=self.request.seed if seed is None else seed)
-        with shared_passes(self.reuse):
+        with self.passes():
             for name in wanted:
                 if name in self.errors:
                     results[name] = self.errors[name]

@@ -105,5 +105,6 @@ def _floor(block: Block, names: list[str], base: int, seed: int) -> tuple[Place,
     last = subject.stages[-1]
     moved = block.unrelated(names, derive(base, "floor", seed))
     rest = [name for name in names if name not in moved]
-    found = block.at(model, rest, last.index, block.examine(model).healthy) if rest else {}
+    with block.passes():
+        found = block.at(model, rest, last.index, block.examine(model).healthy) if rest else {}
     return Place(last.index, last.name), {**found, **moved}

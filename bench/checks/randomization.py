@@ -132,9 +132,10 @@ class _Walk:
             self._visit(("bottom-up",), replace(stages[-number], index=number), model, self._open("bottom-up"))
 
     def _visit(self, checks: tuple[str, ...], stage: Stage, model: Subject, names: list[str]) -> None:
-        health = self.block.examine(model)
-        with balance.at([check for check in checks if self._open(check)], stage.index):
-            scores = self.block.at(model, names, stage.index, health.healthy)
+        with self.block.passes():
+            health = self.block.examine(model)
+            with balance.at([check for check in checks if self._open(check)], stage.index):
+                scores = self.block.at(model, names, stage.index, health.healthy)
         self._keep(checks, Place(stage.index, stage.name), scores, health)
 
     def _keep(self, checks: tuple[str, ...], place: Place, scores: dict[str, Found], health: Health) -> None:

@@ -179,8 +179,12 @@ class Reference:
             maps = torch.where((kind >= IS_NON_FINITE).view(-1, 1, 1), torch.zeros_like(maps), maps)
         flat = maps.flatten(1)
         normal = normalise(maps, signed, self.protocol.normalisation)
-        ranks, _ = unit(centred_ranks(flat))
-        abs_ranks, abs_varies = unit(centred_ranks(flat.abs()))
+        ranks, varies = unit(centred_ranks(flat))
+        abs_ranks, abs_varies = ranks, varies
+        signs = (flat < 0).any(1)
+        if bool(signs.any()):
+            abs_ranks, abs_varies = ranks.clone(), varies.clone()
+            abs_ranks[signs], abs_varies[signs] = unit(centred_ranks(flat[signs].abs()))
         features, hog_varies = None, kind == FINE
         if self.applicable["hog"]:
             raw = hog(normal)

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.checks.health import examine
+import explainers
+from bench.checks.health import _above_zero, examine
+from explainers.passes import shared_passes
+from explainers.reuse import Reuse
 from models.base import Subject
 
 from .fakes import Images, subject
@@ -136,3 +139,46 @@ def test_the_model_is_left_as_it_was() -> None:
     before = model.checksum()
     examine(model, model.data.load(range(4)), torch.zeros(4, dtype=torch.int64), batch_size=3)
     assert model.checksum() == before
+
+
+class Shifted(nn.Module):
+    """Changes its input in place before anything else: autograd refuses that for images it follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        images -= 0.5
+        return F.relu(images.flatten(1) * self.scale)
+
+
+def test_a_network_that_autograd_cannot_follow_is_measured_without_it() -> None:
+    given = IMAGES.clone()
+    health = examine(wrapped(Shifted()), given, LABELS % 2)
+    assert health.healthy and health.dead_share == 0.0
+    assert health.logit_sd == pytest.approx(float(F.relu(IMAGES.flatten(1) - 0.5).double().std(0, correction=0).mean()))
+
+
+def test_units_are_told_apart_whatever_the_order_of_the_memory() -> None:
+    result = torch.randn(5, 3, 4, 2, generator=torch.Generator().manual_seed(0)).sub(1).relu()
+    wanted = (result > 0).any(0).flatten()
+    assert 0 < int(wanted.sum()) < len(wanted)
+    assert torch.equal(_above_zero(result), wanted)
+    assert torch.equal(_above_zero(result.to(memory_format=torch.channels_last)), wanted)
+    assert torch.equal(_above_zero(result.transpose(2, 3).contiguous().transpose(2, 3)), wanted)
+    assert torch.equal(_above_zero(result[:, 0, 0, 0]), wanted[:1])
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_health_beside_gradients_is_health_alone(batch_size: int | None) -> None:
+    model, targets = subject(), torch.zeros(7, dtype=torch.int64)
+    images = model.data.load(range(7))
+    alone = examine(model, images, targets, batch_size)
+    gradient, reuse = explainers.get("gradient"), Reuse(images)
+    with shared_passes(reuse):
+        gradient.explain(model, images, targets, batch_size=batch_size)
+        assert reuse.gradients
+        assert examine(model, images, targets, batch_size, targets) == alone
+    plain = examine(model, images, targets, 1)
+    assert plain.dead_share == alone.dead_share and plain.logit_sd == pytest.approx(alone.logit_sd, rel=1e-5)

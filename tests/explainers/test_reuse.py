@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 import explainers
 import explainers.memory
 import models
-from explainers.passes import fingerprint, forward, network, shared_passes
+from explainers.passes import fingerprint, forward, network, shared_passes, watched_logits
 from explainers.reuse import Reuse, StaleResult, made_from
 from models.base import Subject
 from models.randomize import cascade, independent, randomized
@@ -371,3 +371,71 @@ def test_a_draw_that_was_changed_afterwards_is_folded_as_it_is_now():
     with torch.no_grad():
         second.model.get_submodule(subject.stages[0].name).weight.mul_(2)
     assert torch.allclose(folded_network(second, torch.float32)(images), second.logits(images), atol=1e-4)
+
+
+class Weighed(TorchFunctionMode):
+    """Weigheds the convolutions and products of passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.calls += func in (F.conv2d, F.linear, torch.conv2d)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("count", [3, 70])
+def test_logits_and_gradients_come_from_the_same_passes(count):
+    subject = around(seeded(Residual))
+    images, targets = subject.sample(count, seed=0)
+    reuse = Reuse(images)
+    bare = explainers.get("gradient").explain(subject, images, targets).attribution
+    with shared_passes(reuse):
+        before = watched_logits(subject, images, targets, Weighed)
+        assert not reuse.gradients
+        explainers.get("saliency").explain(subject, images, targets)
+    assert reuse.gradients, "the trained network was asked for it"
+    watch = Weighed()
+    for stage in range(2):
+        copy = randomized(subject, subject.stages[: stage + 1], base=0, seed=stage)
+        alone = explainers.get("gradient").explain(copy, images, targets).attribution
+        with shared_passes(reuse):
+            watch.calls = 0
+            seen = watched_logits(copy, images, targets, lambda: watch)
+            assert watch.calls == 4 * -(-count // explainers.memory.rows(32, 32))
+            with Weighed() as further:
+                found = explainers.get("gradient").explain(copy, images, targets).attribution
+            assert further.calls == 0 and torch.equal(found, alone)
+        with shared_passes(Reuse(images)):
+            assert torch.equal(watched_logits(copy, images, None, Weighed), seen)
+        assert torch.allclose(seen, copy.predict_logits(images), atol=1e-5)
+    with shared_passes(reuse):
+        assert torch.equal(watched_logits(subject, images, None, Weighed), before)
+        assert torch.equal(explainers.get("gradient").explain(subject, images, targets).attribution, bare)
+
+
+def test_other_classes_are_not_taken_for_those_that_were_asked():
+    subject = around(seeded(Residual))
+    images, targets = subject.sample(3, seed=0)
+    others = (targets + 1) % 10
+    with shared_passes(Reuse(images)):
+        explainers.get("gradient").explain(subject, images, targets)
+        watched_logits(subject, images, targets, Weighed)
+        found = explainers.get("gradient").explain(subject, images, others).attribution
+    assert torch.equal(found, explainers.get("gradient").explain(subject, images, others).attribution)
+
+
+def test_a_context_within_another_of_the_same_images_is_a_part_of_it():
+    subject = around(seeded(Residual))
+    images, targets = subject.sample(2, seed=0)
+    reuse, gradient = Reuse(images), explainers.get("gradient")
+    with shared_passes(reuse):
+        gradient.explain(subject, images, targets)
+        with shared_passes(reuse), Weighed() as inside:
+            gradient.explain(subject, images, targets)
+        with shared_passes(Reuse(images)), Weighed() as other:
+            gradient.explain(subject, images, targets)
+        with shared_passes(), Weighed() as none:
+            gradient.explain(subject, images, targets)
+    assert (inside.calls, other.calls, none.calls) == (0, 4, 4)
