@@ -70,6 +70,7 @@ def gather(config: Config, describe: Callable[[str, bool], str]) -> Facts:
     }  # fmt: skip
     request = {
         "models": needed, "data": config.data, "base": config.seed, "plugins": config.plugin, "device": config.device,
+        "given": [] if config.explainers is None else [facts.text or name for name, facts in named.items() if "[" in name],
         "own_process": False,
     }  # fmt: skip
     answer = json.loads(describe(json.dumps(request), bool(in_process)))

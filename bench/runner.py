@@ -138,6 +138,7 @@ def prepare(config: Config, pool: pools.Pool | None = None) -> Prepared:
     if store is not None:
         join(store.plan(), plan.entries(), str(folder))
     notices = [plugin.notice for plugin in facts.plugins if plugin.error]
+    notices += [note for part in config.parts for note in part.too_small(config.profile, config.size(part))]
     notices += [note for part in config.parts for note in _reduced(part, config.size(part), facts)]
     notices += features.remarks(config.features)
     jobs = config.jobs or (cores() if facts.devices == ("cpu",) else len(facts.devices) * config.slots)

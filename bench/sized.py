@@ -105,6 +105,20 @@ class Suite:
         """
         return replace(self, checks=(*self.checks, *self.under.get(profile, ())))
 
+    def too_small(self, profile: str, size: Size) -> list[str]:
+        """What to say before a run that is too small for intervals, which profiles never are.
+
+        Example:
+            >>> Suite("s", "", sizes={"quick": Size(16, 5)}).too_small("quick", Size(1, 5))
+            ['s: --images 1 leaves nothing to compute intervals from, and without them hardly a verdict; give at least 2']
+            >>> Suite("s", "", sizes={"quick": Size(16, 1)}).too_small("quick", Size(16, 1))
+            []
+        """
+        few = [key for key in ("images", "seeds") if getattr(size, key) < 2 <= getattr(self.sizes[profile], key)]
+        given = " and ".join(f"--{key} 1" for key in few)
+        why = "leaves nothing to compute intervals from, and without them hardly a verdict; give at least 2"
+        return [f"{self.name}: {given} {why}"] if few else []
+
     @property
     def runs(self) -> tuple[Suite, ...]:
         """The suites that are run: its parts, or itself."""

@@ -87,7 +87,7 @@ def describe(request_text: str) -> str:
 
     Args:
         request_text: JSON with `models` (name to pairs of a number of images and the size of a block), `data`, `base`,
-            `plugins`, `device`, `own_process`.
+            `plugins`, `device`, `given` (explainers with parameters of the user's), `own_process`.
 
     Returns:
         JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user.
@@ -98,14 +98,29 @@ def describe(request_text: str) -> str:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         plugins.load(request["plugins"])
         found = devices.available(request["device"])
-        return json.dumps(
-            {
-                "devices": found,
-                "subjects": [_subject_facts(model, needed, request) for model, needed in request["models"].items()],
-            }
-        )
+        described = [_subject_facts(model, needed, request) for model, needed in request["models"].items()]
+        _check_parameters(request)
+        return json.dumps({"devices": found, "subjects": described})
     except (UsageError, RunFolderError) as error:
         return json.dumps({"usage": str(error), "traceback": traceback.format_exc()})
+
+
+def _check_parameters(request: dict[str, Any]) -> None:
+    """Refuse parameters that an explainer refuses on every model, before anything is computed.
+
+    Raises:
+        UsageError: in the words of the explainer.
+    """
+    if not request.get("given"):
+        return
+    import explainers
+    from explainers.asking import objection
+
+    loaded = [subject_of(model, request["data"], "cpu", "float32") for model in request["models"]]
+    for name in request["given"]:
+        refused = [objection(explainers.get(name), subject) for subject in loaded]
+        if all(refused):
+            raise UsageError(f"{name}: {refused[0].removeprefix(name.partition('[')[0] + ': ')}")
 
 
 def _subject_facts(model: str, needed: list[tuple[int, int]], request: dict[str, Any]) -> dict[str, Any]:

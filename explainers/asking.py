@@ -1,10 +1,14 @@
-"""One explanation for a person who asked for it: whatever an explainer raises is one message that names it."""
+"""One explanation for a person who asked for it, or none: what an explainer says against it is one message that names it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from models.base import Subject
 from models.naming import UsageError, said
@@ -46,3 +50,60 @@ def asked(
             f"{explainer.name} failed on {subject.name}: {said(error)}; --verbose shows where, and bench inspect --model which "
             "explainers are valid"
         ) from error
+
+
+PASSES = 2
+"""Forward passes that an explainer may make before its parameters count as accepted: some ask the network about them."""
+_WEIGHED = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
+
+
+class _Enough(BaseException):
+    """Not an `Exception`, so that explainers do not catch it."""
+
+
+class _ForAWhile(TorchFunctionMode):
+    """Ends what runs within after a number of convolutions and linear layers."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in _WEIGHED:
+            self._left -= 1
+            if self._left < 0:
+                raise _Enough
+        return func(*args, **(kwargs or {}))
+
+
+def objection(explainer: Explainer, subject: Subject) -> str:
+    """What an explainer has against its parameters, or against them on this network; empty for nothing.
+
+    It is called with one image and stopped after a few passes, before which parameters are checked; other errors than about
+    parameters are left for when it runs.
+
+    Example:
+        >>> import explainers, models
+        >>> subject = models.load("fmnist-vgg")
+        >>> objection(explainers.get("integrated-gradients[steps=0]"), subject)
+        'integrated-gradients: steps is 0; at least 2 are needed'
+        >>> objection(explainers.get("integrated-gradients[steps=9]"), subject)
+        ''
+    """
+    try:
+        image = subject.data.load(subject.select(1)).to(subject.device)
+        target = subject.num_classes - 1
+        layers = sum(hasattr(module, "weight") for module in subject.model.modules())
+        with settings_kept(), _ForAWhile(PASSES * max(1, layers)):
+            explainer.explain(subject, image, [target])
+    except UsageError as error:
+        return str(error)
+    except (Exception, SystemExit, _Enough):
+        return ""
+    return ""

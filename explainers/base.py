@@ -157,7 +157,8 @@ class Explainer:
             batch_size: at most so many images at once.
 
         Raises:
-            ExplainerError: wrong shape of the result, changed input, undeclared negative values.
+            ExplainerError: unusable images, targets or batch size; wrong shape of the result, changed input, undeclared negative
+                values.
             UnsupportedOperation: the network has an operation the method has no rule for.
 
         Example:
@@ -170,7 +171,9 @@ class Explainer:
         subject = subject if isinstance(subject, Subject) else _wrapped(subject, images)
         unsuited(self.info, subject)
         images, targets = _checked_input(subject, images, targets)
-        size = max(1, batch_size or len(images))
+        if batch_size is not None and batch_size < 1:
+            raise ExplainerError(f"batch_size is {batch_size}; at least 1 is needed, or None for all images at once")
+        size = batch_size or len(images)
         parts = []
         for start in range(0, len(images), size):
             batch = images[start : start + size]

@@ -181,7 +181,9 @@ def _gradient_key(subject: Subject, images: Tensor, targets: Tensor) -> Hashable
     return ("gradient", id(subject), fingerprint(images), fingerprint(targets))
 
 
-def watched_logits(subject: Subject, images: Tensor, targets: Tensor | None, watch: Callable[[], TorchFunctionMode]) -> Tensor:
+def watched_logits(
+    subject: Subject, images: Tensor, targets: Tensor | None, watch: Callable[[], TorchFunctionMode]
+) -> Tensor:
     """Logits of the folded network, (N, classes), float32, from passes that a mode sees every operation of.
 
     Where the gradient of images like these was asked for before within this `reuse`, it is taken from the same passes, for the

@@ -133,3 +133,9 @@ def test_broken_explainers_are_named(subject, images):
 def test_ill_formed_calls(subject, images, targets, message):
     with pytest.raises(ExplainerError, match=message):
         explainers.get("gradient").explain(subject, images, targets)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_no_images_is_refused(subject, images, size):
+    with pytest.raises(ExplainerError, match=f"batch_size is {size}; at least 1"):
+        explainers.get("gradient").explain(subject, images, batch_size=size)

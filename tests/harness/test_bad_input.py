@@ -109,7 +109,20 @@ def model(function):
     return words
 
 
+def chosen(*names):
+    def words(tmp_path):
+        return ["--explainers", ",".join(names)]
+
+    return words
+
+
 BAD = {
+    "a parameter out of range": (
+        chosen("integrated-gradients[steps=0]", "saliency"),
+        r"gradients\[steps=0\]: steps is 0",
+    ),
+    "a layer that is not there": (chosen("saliency", "gradcam[layer=x]"), r"the model has no layer 'x'"),
+    "weights of relevance that do not go together": (chosen("lrp[alpha=3]"), r"alpha - beta = 1"),
     "truncated images": (truncated_images, r"png cannot be decoded"),
     "a truncated image that is not selected": (truncated_image_that_is_not_selected, r"png cannot be decoded"),
     "one image of another size": (one_image_of_another_size, r"9\.png is 32x30, the first image is 32x32"),
@@ -168,3 +181,20 @@ def test_a_folder_of_a_newer_version_is_left_alone(tmp_path):
     code, said = run(out, "--model", MODEL)
     assert code == 2 and "newer" in said and "Traceback" not in said
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_parameters_that_suit_one_of_several_models_are_not_refused(tmp_path):
+    words = (
+        "--model",
+        "fmnist-lenet",
+        "--model",
+        "fmnist-vgg",
+        "--explainers",
+        "gradcam[layer=conv10]",
+        "--images",
+        1,
+        "--seeds",
+        1,
+    )
+    code, said = run(tmp_path / "out", *words)
+    assert code == 3 and "has no layer 'conv10'" in said, said

@@ -83,3 +83,16 @@ def test_the_configuration_on_record_says_both_sizes():
 def test_a_size_with_nothing_dear_is_the_same_for_all():
     assert Size(4, 3).of(1e6) == Size(4, 3)
     assert Size(16, 5, Size(4, 3)).given(8, 2) == Size(8, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"images": 1}, "--images 1"), ({"images": 1, "seeds": 1}, "--images 1 and --seeds 1")]
+)
+def test_that_a_run_is_too_small_for_intervals_is_said_before_it(tmp_path, given, said):
+    (note,) = [note for note in prepared(tmp_path, **given).notices if "intervals" in note]
+    assert note.startswith(f"randomization: {said} leaves") and "at least 2" in note
+
+
+@pytest.mark.parametrize("given", [{}, {"images": 2, "seeds": 2}])
+def test_nothing_is_said_of_a_run_that_is_large_enough(tmp_path, given):
+    assert not [note for note in prepared(tmp_path, **given).notices if "intervals" in note]
