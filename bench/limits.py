@@ -30,6 +30,7 @@ HUNG = "Timeout ("
 """What the note of a process that was ended holds, as the standard library's `faulthandler` writes it."""
 
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+_called: ContextVar[str | None] = ContextVar("called", default=None)
 _pressed = threading.Event()
 
 
@@ -157,15 +158,18 @@ def raise_interrupt() -> None:
 
 @contextmanager
 def explaining(name: str) -> Iterator[None]:
-    """Surrounds a call of an explainer; settings of torch that it changes are put back for the next one.
+    """Surrounds a call of an explainer, whole or its parts; settings of torch that it changes are put back for the next one.
 
     Raises:
         Timeout: it took longer than allowed.
         Quit: it called `sys.exit`.
         KeyboardInterrupt: what ran before has swallowed one.
     """
+    if _called.get() == name:
+        yield
+        return
     raise_interrupt()
-    process = os.getpid()
+    process, token = os.getpid(), _called.set(name)
     watch = _watch.get()
     try:
         with settings_kept():
@@ -180,6 +184,7 @@ def explaining(name: str) -> Iterator[None]:
         if os.getpid() != process:
             # The explainer forked and the copy came back too: it must not go on with the work of its parent.
             os._exit(0)
+        _called.reset(token)
 
 
 def hung(note: Path) -> tuple[str, str] | None:

@@ -163,7 +163,8 @@ class Guard:
             Exception: whatever it raises.
         """
         try:
-            found = ask(self._copy, self._request)
+            with explaining(name):
+                found = ask(self._copy, self._request)
         except Exception:
             self._restore()
             raise

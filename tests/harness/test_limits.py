@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import bench as package
+import models
 import reports
-from bench import limits
+from bench import limits, protocols
+from bench.checks.passes import Guard, Request
 from tests.harness.support import ROOT, SMALL, values
 
 CHOSEN = "toy-gradient,toy-noisy"
@@ -228,3 +230,34 @@ def test_settings_that_an_explainer_changes_are_put_back_for_the_next_one():
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
     assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+
+
+def test_a_call_within_a_call_is_a_part_of_it(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with limits.watched(600, {"one": 1}, None):
+        for _ in range(2):
+            with limits.explaining("one"), limits.explaining("one"):
+                now[0] += 290
+        with limits.explaining("one"):
+            now[0] += 30
+        with pytest.raises(limits.Timeout), limits.explaining("one"):
+            pytest.fail("it must not be called again")
+
+
+def misbehaved(subject, request):
+    """An explainer's own search that switches derivatives off and ends the program."""
+    torch.set_grad_enabled(False)
+    sys.exit(3)
+
+
+def test_whatever_calls_an_explainer_is_guarded_alike():
+    subject = models.load("fmnist-lenet")
+    images, targets = subject.sample(2, seed=0)
+    guard = Guard(subject, Request(images, targets, 0, protocols.get("recommended")))
+    with pytest.raises(limits.Quit, match=r"sys\.exit\(3\)"):
+        guard.call("misbehaved", misbehaved)
+    assert torch.is_grad_enabled()
+    with limits.watched(0.2, {"slow": 1}, None), pytest.raises(limits.Timeout):
+        guard.call("slow", lambda subject, request: spend(60))
+    assert guard.call("quick", lambda subject, request: len(request.images)) == 2
