@@ -101,7 +101,7 @@ def objection(explainer: Explainer, subject: Subject) -> str:
         target = subject.num_classes - 1
         layers = sum(hasattr(module, "weight") for module in subject.model.modules())
         with settings_kept(), _ForAWhile(PASSES * max(1, layers)):
-            explainer.explain(subject, image, [target])
+            explainer.explain(subject.private_copy(), image, [target])
     except UsageError as error:
         return str(error)
     except (Exception, SystemExit, _Enough):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 import explainers
 import models
@@ -51,6 +53,18 @@ ACCEPTED = (
 )  # fmt: skip
 
 
+class Weighed(TorchFunctionMode):
+    """Counts convolutions and linear layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.calls += func in (F.conv2d, F.linear, torch.conv2d)
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.fixture(scope="module")
 def subject():
     return models.load("fmnist-vgg")
@@ -81,8 +95,9 @@ def test_it_costs_a_few_passes_whatever_the_explainer_costs(subject):
 
 
 def complaining(subject, images, targets, *, seed, kind="nothing"):
-    """Complains in many ways, and changes a setting."""
+    """Complains in many ways, and changes a setting and the model."""
     torch.set_grad_enabled(False)
+    next(subject.model.parameters()).add_(1.0)
     if kind == "usage":
         raise UsageError("kind is usage")
     if kind == "quit":
@@ -106,8 +121,9 @@ def test_only_what_it_says_of_parameters_counts_and_nothing_is_left_behind(subje
     from explainers import registry
 
     explainers.register("test-complaining", signed=True, params={"kind": "nothing"})(complaining)
+    before = subject.checksum()
     try:
         assert objection(explainers.get(f"test-complaining[kind={kind}]"), subject) == said
     finally:
         del registry._PLUGINS["test-complaining"]
-    assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled() and subject.checksum() == before
