@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -42,6 +43,8 @@ def shared_passes(reuse: Reuse | None = None) -> Iterator[None]:
         ...     maps = [explainers.get(name).explain(subject, images, targets) for name in ("gradient", "saliency")]
     """
     within = reuse is not None and _REUSE.get() is reuse
+    if reuse is not None and not within:
+        reuse.ahead = reuse.used = 0.0
     token, other = _MEMO.set(_MEMO.get() if within else {}), _REUSE.set(reuse)
     try:
         yield
@@ -174,7 +177,20 @@ def gradient(subject: Subject, images: Tensor, targets: Tensor) -> Tensor:
             reuse.gradients = True
         return found
 
-    return remembered(_gradient_key(subject, images, targets), (subject, images, targets), compute)
+    found = remembered(_gradient_key(subject, images, targets), (subject, images, targets), compute)
+    reuse = _REUSE.get()
+    if reuse is not None and reuse.serves(images):
+        reuse.used, reuse.ahead = reuse.used + reuse.ahead, 0.0
+    return found
+
+
+def used_ahead() -> float:
+    """Seconds of passes that were made ahead and that explainers have taken since this was asked last."""
+    reuse = _REUSE.get()
+    if reuse is None:
+        return 0.0
+    seconds, reuse.used = reuse.used, 0.0
+    return seconds
 
 
 def _gradient_key(subject: Subject, images: Tensor, targets: Tensor) -> Hashable:
@@ -194,6 +210,7 @@ def watched_logits(
         targets: (N,) the explained classes; None takes no gradient.
         watch: gives the mode for the next pass.
     """
+    begun = time.perf_counter()
     module, reuse = network(subject), _REUSE.get()
     asked = targets is not None and reuse is not None and reuse.gradients and reuse.serves(images)
     classes = torch.zeros(len(images), dtype=torch.int64, device=images.device) if targets is None else targets
@@ -203,9 +220,10 @@ def watched_logits(
         if asked:
             parts.append(_of_pass(leaf, logits, chosen).float())
         seen.append(logits.detach().float())
-    if asked:
+    if asked and reuse is not None:
         key = _gradient_key(subject, images, classes)
         remembered(key, (subject, images, classes), lambda: torch.cat(parts))
+        reuse.ahead += time.perf_counter() - begun
     return torch.cat(seen)
 
 

@@ -101,6 +101,7 @@ class Reuse:
 
     Attributes:
         gradients: whether somebody asked for the gradient of the images, and will ask each network for it.
+        ahead, used: seconds of passes that were made before an explainer asked for them, and of those that one has taken since.
 
     Example:
         >>> import explainers, models
@@ -116,7 +117,7 @@ class Reuse:
 
     def __init__(self, images: Tensor, limit: int = LIMIT, made: bool = True) -> None:
         self.images, self.limit, self.made = images, limit, made
-        self.gradients = False
+        self.gradients, self.ahead, self.used = False, 0.0, 0.0
         self._memos: dict[Hashable, Kept] = {}
         self._ways: dict[Hashable, list[Kept]] = {}
 

@@ -85,10 +85,14 @@ def is_signed(explainer: Explainer, protocol: Protocol) -> bool:
 def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
     """One map per image, reduced over channels as the protocol says.
 
+    Its time includes that of passes which were made ahead of the call and that it is the first one to take.
+
     Raises:
         ValueError: a map of another size than the image, or a negative value from an explainer that declares none.
         Exception: whatever the explainer raises.
     """
+    from explainers.passes import used_ahead
+
     start = time.perf_counter()
     with explaining(explainer.name):
         result = explainer.explain(
@@ -107,7 +111,9 @@ def explain(explainer: Explainer, subject: Subject, request: Request) -> Maps:
     failed = torch.tensor(lost, dtype=torch.bool, device=maps.device)
     searches = getattr(explainer.info, "anchors", False) and result.outcome is not None
     answer = result if searches else None
-    return Maps(maps, failed, time.perf_counter() - start, result.counterfactual, answer, result.residual)
+    return Maps(
+        maps, failed, time.perf_counter() - start + used_ahead(), result.counterfactual, answer, result.residual
+    )
 
 
 def reduced(result: Explanation, protocol: Protocol) -> Tensor:

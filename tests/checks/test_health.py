@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import explainers
+import explainers.passes as shared
 from bench.checks.health import _above_zero, examine
+from bench.checks.passes import Request, explain
+from bench.protocols import get
 from explainers.passes import shared_passes
 from explainers.reuse import Reuse
 from models.base import Subject
@@ -182,3 +185,27 @@ def test_health_beside_gradients_is_health_alone(batch_size: int | None) -> None
         assert examine(model, images, targets, batch_size, targets) == alone
     plain = examine(model, images, targets, 1)
     assert plain.dead_share == alone.dead_share and plain.logit_sd == pytest.approx(alone.logit_sd, rel=1e-5)
+
+
+def test_the_time_of_a_pass_made_for_health_counts_for_the_first_that_takes_its_gradient(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(shared.time, "perf_counter", lambda: now[0])
+    model = subject()
+    request = Request(model.data.load(range(4)), torch.zeros(4, dtype=torch.int64), 0, get("recommended"))
+    reuse, names = Reuse(request.images), ("input", "gradient", "saliency")
+    with shared_passes(reuse):
+        explain(explainers.get("gradient"), model, request)
+    watched = shared.forward
+
+    def slow(*given, **options):
+        now[0] += 5.0
+        return watched(*given, **options)
+
+    monkeypatch.setattr(shared, "forward", slow)
+    for explained in (names, (), names):
+        with shared_passes(reuse):
+            examine(model, request.images, request.targets, targets=request.targets)
+            seconds = [explain(explainers.get(name), model, request).seconds for name in explained]
+        assert seconds == [0.0, 5.0, 0.0][: len(explained)]
+    with shared_passes(reuse):
+        assert explain(explainers.get("gradient"), model, request).seconds == 5.0, "it made its own pass"
