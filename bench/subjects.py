@@ -90,7 +90,8 @@ def describe(request_text: str) -> str:
             `plugins`, `device`, `given` (explainers with parameters of the user's), `own_process`.
 
     Returns:
-        JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user.
+        JSON with `subjects` and `devices`; or `usage` and `traceback`, for the user: also where an explainer refuses its
+        parameters on every model.
     """
     request = json.loads(request_text)
     try:
@@ -98,29 +99,28 @@ def describe(request_text: str) -> str:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         plugins.load(request["plugins"])
         found = devices.available(request["device"])
-        described = [_subject_facts(model, needed, request) for model, needed in request["models"].items()]
-        _check_parameters(request)
+        described, objections = [], []
+        for model, needed in request["models"].items():
+            described.append(_subject_facts(model, needed, request))
+            objections.append(_objections(model, request))
+        for name, said in zip(request.get("given", ()), zip(*objections, strict=True), strict=True):
+            if all(said):
+                raise UsageError(f"{name}: {said[0].removeprefix(name.partition('[')[0] + ': ')}")
         return json.dumps({"devices": found, "subjects": described})
     except (UsageError, RunFolderError) as error:
         return json.dumps({"usage": str(error), "traceback": traceback.format_exc()})
 
 
-def _check_parameters(request: dict[str, Any]) -> None:
-    """Refuse parameters that an explainer refuses on every model, before anything is computed.
-
-    Raises:
-        UsageError: in the words of the explainer.
-    """
-    if not request.get("given"):
-        return
+def _objections(model: str, request: dict[str, Any]) -> list[str]:
+    """What each explainer with parameters of the user's has against them on a model; empty texts where nothing."""
+    given = request.get("given", ())
+    if not given:
+        return []
     import explainers
     from explainers.asking import objection
 
-    loaded = [subject_of(model, request["data"], "cpu", "float32") for model in request["models"]]
-    for name in request["given"]:
-        refused = [objection(explainers.get(name), subject) for subject in loaded]
-        if all(refused):
-            raise UsageError(f"{name}: {refused[0].removeprefix(name.partition('[')[0] + ': ')}")
+    subject = subject_of(model, request["data"], "cpu", "float32")
+    return [objection(explainers.get(name), subject) for name in given]
 
 
 def _subject_facts(model: str, needed: list[tuple[int, int]], request: dict[str, Any]) -> dict[str, Any]:

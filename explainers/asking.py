@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -16,6 +14,7 @@ from models.settings import settings_kept
 
 from .base import Explainer, ExplainerError, Explanation
 from .engine import UnsupportedOperation
+from .reuse import WEIGHED
 
 
 def asked(
@@ -54,7 +53,6 @@ def asked(
 
 PASSES = 2
 """Forward passes that an explainer may make before its parameters count as accepted: some ask the network about them."""
-_WEIGHED = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
 
 
 class _Enough(BaseException):
@@ -75,7 +73,7 @@ class _ForAWhile(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func in _WEIGHED:
+        if func in WEIGHED:
             self._left -= 1
             if self._left < 0:
                 raise _Enough

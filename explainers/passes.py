@@ -171,15 +171,12 @@ def gradient(subject: Subject, images: Tensor, targets: Tensor) -> Tensor:
 
     def compute() -> Tensor:
         module = network(subject)
-        found = torch.cat([_gradient_through(subject, module, x, t) for x, t in chunks(images, targets)])
-        reuse = _REUSE.get()
-        if reuse is not None and reuse.serves(images):
-            reuse.gradients = True
-        return found
+        return torch.cat([_gradient_through(subject, module, x, t) for x, t in chunks(images, targets)])
 
     found = remembered(_gradient_key(subject, images, targets), (subject, images, targets), compute)
     reuse = _REUSE.get()
     if reuse is not None and reuse.serves(images):
+        reuse.gradients = True
         reuse.used, reuse.ahead = reuse.used + reuse.ahead, 0.0
     return found
 
@@ -212,15 +209,16 @@ def watched_logits(
     """
     begun = time.perf_counter()
     module, reuse = network(subject), _REUSE.get()
-    asked = targets is not None and reuse is not None and reuse.gradients and reuse.serves(images)
+    if targets is None or reuse is None or not (reuse.gradients and reuse.serves(images)):
+        reuse = None
     classes = torch.zeros(len(images), dtype=torch.int64, device=images.device) if targets is None else targets
     seen, parts = [], []
     for x, chosen in chunks(images, classes):
         leaf, logits = forward(subject, module, x, "gradient", lambda net, x: net(x, watch()), plain=True)
-        if asked:
+        if reuse is not None:
             parts.append(_of_pass(leaf, logits, chosen).float())
         seen.append(logits.detach().float())
-    if asked and reuse is not None:
+    if reuse is not None:
         key = _gradient_key(subject, images, classes)
         remembered(key, (subject, images, classes), lambda: torch.cat(parts))
         reuse.ahead += time.perf_counter() - begun

@@ -33,7 +33,7 @@ LIMIT = 4 * 2**20
 MADE_LIMIT = 384 * 2**20
 """Bytes of results of all passes over images that are made in one way; the passes beyond are computed each time."""
 
-_WEIGHED = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
+WEIGHED = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
 """Operations whose result their own derivative does not need."""
 _RECTIFIERS = frozenset({F.relu, torch.relu, Tensor.relu})
 """Operations whose derivative needs their result and not what they were given."""
@@ -205,7 +205,7 @@ class Kept:
             readers = self._readers.get(id(result), [])
             storage = result.untyped_storage()
             alone = shared[storage.data_ptr()] == 1 and version == result._version
-            if alone and readers and key[0] in _WEIGHED and all(each in _RECTIFIERS for each in readers):  # type: ignore[index]
+            if alone and readers and key[0] in WEIGHED and all(each in _RECTIFIERS for each in readers):  # type: ignore[index]
                 self.bytes -= storage.nbytes()
                 # What reads it all the same, past the operations that are seen here, gets no plausible number.
                 result.data = torch.full((), float("nan"), dtype=result.dtype, device=result.device).expand(

@@ -374,7 +374,7 @@ def test_a_draw_that_was_changed_afterwards_is_folded_as_it_is_now():
 
 
 class Weighed(TorchFunctionMode):
-    """Weigheds the convolutions and products of passes."""
+    """Counts the convolutions and products that reach it."""
 
     def __init__(self):
         super().__init__()
